@@ -1,0 +1,47 @@
+"""The one entrance: `python cli.py VERB`."""
+
+import argparse
+import importlib
+import sys
+import warnings
+
+# Each verb is imported only when it is used, so that --help answers at once.
+VERBS = {
+    "fit": ("infogan.lightning_cli", "run", "train a model: fit --config infogan_mnist.yaml"),
+    "validate": ("infogan.lightning_cli", "run", "score a checkpoint on the validation images"),
+    "test": ("infogan.lightning_cli", "run", "score a checkpoint on the test images"),
+    "predict": ("infogan.lightning_cli", "run", "read the codes of images with a checkpoint"),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb; return the exit code: 0 done, 2 wrong input, 3 stopped by a callback."""
+    argv = sys.argv[1:] if argv is None else argv
+    parser = argparse.ArgumentParser(
+        prog="cli.py",
+        description="InfoGAN laboratory: train, score and explore latent codes.",
+        epilog="`cli.py VERB --help` lists a verb's options.",
+    )
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for verb, (_, _, description) in VERBS.items():
+        verbs.add_parser(verb, help=description, add_help=False)
+    verb = parser.parse_known_args(argv[:1])[0].verb
+    quiet_third_parties()
+    module, function, _ = VERBS[verb]
+    from infogan.errors import ConfigurationError
+
+    try:
+        getattr(importlib.import_module(module), function)(argv)
+    except ConfigurationError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def quiet_third_parties() -> None:
+    """Silence what libraries say about one another, which no user can act on."""
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,21 @@
+"""Images in [0, 1] and their true factors, for Lightning."""
+
+from datamodules.base import ImageDataModule
+from datamodules.errors import DataError
+from datamodules.factors import Factor
+from datamodules.idx import read_idx, write_idx
+from datamodules.loader import Batch, BatchLoader, BatchSource, TensorSource
+from datamodules.mnist import MNISTDataModule
+
+__all__ = [
+    "Batch",
+    "BatchLoader",
+    "BatchSource",
+    "DataError",
+    "Factor",
+    "ImageDataModule",
+    "MNISTDataModule",
+    "TensorSource",
+    "read_idx",
+    "write_idx",
+]

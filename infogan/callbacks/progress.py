@@ -1,0 +1,131 @@
+"""What a person sees while a run goes on and when it ends."""
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import TQDMProgressBar
+from torch import Tensor
+
+SHOWN = {
+    "D": "train/discriminator_loss",
+    "G": "train/generator_loss",
+    "MI": "train/mi",
+    "acc": "val/code_accuracy",
+}
+
+
+class LossProgressBar(TQDMProgressBar):
+    """Show D's and G's losses, the mutual information (nats) and the code accuracy.
+
+    Args:
+        refresh_rate: Batches between two refreshes; 0 turns the bar off.
+        leave: Keep the finished epochs' bars on the screen.
+    """
+
+    def __init__(self, refresh_rate: int = 1, leave: bool = False) -> None:
+        super().__init__(refresh_rate=refresh_rate, leave=leave)
+
+    def get_metrics(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
+        """Return the bar's figures, short names first."""
+        metrics = trainer.callback_metrics
+        return {short: f"{metrics[key]:.3f}" for short, key in SHOWN.items() if key in metrics}
+
+
+class RunSummary(pl.Callback):
+    """Say at the end where everything is; write it to `summary.json` and the trackers.
+
+    Args:
+        monitor: Value whose best is reported; higher is better.
+    """
+
+    def __init__(self, monitor: str = "val/code_accuracy") -> None:
+        self.monitor = monitor
+        self.best: float | None = None
+        self.best_step = 0
+        self.duration = 0.0
+        self.outcome, self.reason = "finished", ""
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        self.started = time.perf_counter()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Keep the best monitored value."""
+        value = trainer.callback_metrics.get(self.monitor)
+        if value is not None and not trainer.sanity_checking:
+            if self.best is None or value.item() > self.best:
+                self.best, self.best_step = value.item(), trainer.global_step
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Write the summary of a run that was stopped or interrupted."""
+        self.outcome = getattr(exception, "outcome", "interrupted")
+        self.reason = str(exception)
+        if hasattr(self, "started"):
+            self.finish(trainer)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write and print the summary."""
+        if trainer.is_global_zero and not trainer.fast_dev_run:
+            summary = self.finish(trainer)
+            print(self.text(summary), flush=True)
+
+    def finish(self, trainer: pl.Trainer) -> dict[str, Any]:
+        """Return the summary, having written it to the run folder and the trackers."""
+        duration = self.duration + time.perf_counter() - self.started
+        summary = {
+            "outcome": self.outcome,
+            "reason": self.reason,
+            "steps": trainer.global_step,
+            "duration_seconds": round(duration, 1),
+            "run_folder": trainer.log_dir,
+            "best_step": self.best_step,
+            **({f"best/{self.monitor}": self.best} if self.best is not None else {}),
+            **{f"last/{name}": value for name, value in plain(trainer.callback_metrics).items()},
+        }
+        if trainer.is_global_zero and trainer.log_dir is not None:
+            path = Path(trainer.log_dir) / "summary.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(summary, indent=2) + "\n")
+            for logger in trainer.loggers:
+                if hasattr(logger.experiment, "summary"):  # W&B
+                    logger.experiment.summary.update(summary)
+        return summary
+
+    def text(self, summary: dict[str, Any]) -> str:
+        """Return the summary as the lines that a person reads at the end."""
+        minutes, seconds = divmod(round(summary["duration_seconds"]), 60)
+        lines = [f"{summary['steps']} batches in {minutes} min {seconds} s"]
+        if self.best is not None:
+            lines.append(f"best {self.monitor}  {self.best:.4f} at step {self.best_step}")
+        if summary["run_folder"] is not None:
+            folder = Path(summary["run_folder"])
+            lines.append(f"run folder  {folder}")
+            lines += [f"overview    {p}" for p in (folder / "overview.png",) if p.is_file()]
+        return "\n".join(lines)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run goes on from."""
+        elapsed = time.perf_counter() - self.started if hasattr(self, "started") else 0.0
+        return {
+            "best": self.best,
+            "best_step": self.best_step,
+            "duration": self.duration + elapsed,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.best, self.best_step = state_dict["best"], state_dict["best_step"]
+        self.duration = state_dict["duration"]
+
+
+def plain(metrics: Mapping[str, Tensor]) -> dict[str, float]:
+    """Return metrics as Python numbers."""
+    return {name: float(value) for name, value in metrics.items()}

@@ -1,0 +1,140 @@
+"""Scores of the categories that Q reads from real images against their true factors."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.functional.clustering import (
+    adjusted_rand_score,
+    normalized_mutual_info_score,
+)
+
+
+def contingency(categories: Tensor, classes: Tensor, shape: tuple[int, int]) -> np.ndarray:
+    """Count how often category i meets class j: an array of `shape`."""
+    flat = categories.long() * shape[1] + classes.long()
+    return torch.bincount(flat, minlength=shape[0] * shape[1]).reshape(shape).cpu().numpy()
+
+
+def halves(num_images: int) -> tuple[Tensor, Tensor]:
+    """Return the image numbers of two random halves, always the same for a number of images.
+
+    Every other image would not do: where the classes take turns, a half would miss classes.
+    """
+    order = torch.randperm(num_images, generator=torch.Generator().manual_seed(0))
+    return order[0::2], order[1::2]
+
+
+def matched_accuracy(categories: Tensor, classes: Tensor, shape: tuple[int, int]) -> float:
+    """Return the accuracy of the best one-to-one matching of categories to classes.
+
+    The matching (Hungarian method) is made on one half of the images and scored on the other, so
+    that it cannot profit from the images it is scored on. Unmatched categories count as wrong.
+
+    Args:
+        categories: Category of each image, (N,).
+        classes: Class of each image, (N,).
+        shape: Number of categories and of classes.
+
+    Raises:
+        ValueError: If there are fewer than two images.
+    """
+    if len(categories) < 2:
+        raise ValueError(f"code accuracy needs at least 2 images, got {len(categories)}")
+    matching, scoring = halves(len(categories))
+    counts = contingency(categories[matching], classes[matching], shape)
+    rows, columns = linear_sum_assignment(counts, maximize=True)
+    held_out = contingency(categories[scoring], classes[scoring], shape)
+    return float(held_out[rows, columns].sum() / held_out.sum())
+
+
+def majority_accuracy(categories: Tensor, classes: Tensor, shape: tuple[int, int]) -> float:
+    """Return the accuracy when each category is named by its most frequent class.
+
+    Named on one half of the images, scored on the other. Several categories may take one class, so
+    that it is the fair score when there are more categories than classes.
+
+    Args:
+        categories: Category of each image, (N,).
+        classes: Class of each image, (N,).
+        shape: Number of categories and of classes.
+    """
+    naming, scoring = halves(len(categories))
+    names = contingency(categories[naming], classes[naming], shape).argmax(axis=1)
+    held_out = contingency(categories[scoring], classes[scoring], shape)
+    return float(held_out[np.arange(shape[0]), names].sum() / held_out.sum())
+
+
+class CodeScores(Metric):
+    """Accuracy, NMI and ARI of categorical codes against discrete factors.
+
+    Every factor is matched to one code (Hungarian method on the accuracies), and the scores are
+    means over the factors; a factor without a code of its own counts 0.
+
+    Args:
+        categories: Number of categories by the position of the code.
+        classes: Name and number of values by the column of the factor.
+    """
+
+    full_state_update = False
+    codes: list[Tensor]
+    factors: list[Tensor]
+
+    def __init__(
+        self, categories: Mapping[int, int], classes: Mapping[int, tuple[str, int]]
+    ) -> None:
+        super().__init__()
+        self.categories = dict(categories)
+        self.classes = dict(classes)
+        self.meanings: dict[int, list[str]] = {}
+        self.add_state("codes", default=[], dist_reduce_fx="cat")
+        self.add_state("factors", default=[], dist_reduce_fx="cat")
+
+    def update(self, codes: Sequence[Tensor], factors: Tensor) -> None:
+        """Collect one batch.
+
+        Args:
+            codes: The category of each image by code, (batch,) each, for every code of the model.
+            factors: True factors, (batch, factors).
+        """
+        self.codes.append(torch.stack([codes[i] for i in self.categories], dim=1))
+        self.factors.append(factors[:, list(self.classes)].long())
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return `code_accuracy`, `nmi`, `ari`, `majority_accuracy`; by factor if several."""
+        codes, factors = _joined(self.codes), _joined(self.factors)
+        categories, classes = list(self.categories.values()), list(self.classes.values())
+        accuracy = np.array(
+            [
+                [
+                    matched_accuracy(codes[:, i], factors[:, j], (num_categories, num_values))
+                    for j, (_, num_values) in enumerate(classes)
+                ]
+                for i, num_categories in enumerate(categories)
+            ]
+        )
+        scores = dict.fromkeys(("code_accuracy", "majority_accuracy", "nmi", "ari"), 0.0)
+        for i, j in zip(*linear_sum_assignment(accuracy, maximize=True), strict=True):
+            code, factor = codes[:, i], factors[:, j]
+            name, num_values = classes[j]
+            counts = contingency(code, factor, (categories[i], num_values))
+            self.meanings[list(self.categories)[i]] = [str(k) for k in counts.argmax(axis=1)]
+            if len(classes) > 1:
+                scores[f"code_accuracy_{name}"] = accuracy[i, j]
+            shape = (categories[i], num_values)
+            for key, value in (
+                ("code_accuracy", accuracy[i, j]),
+                ("majority_accuracy", majority_accuracy(code, factor, shape)),
+                ("nmi", normalized_mutual_info_score(code, factor)),
+                ("ari", adjusted_rand_score(code, factor)),
+            ):
+                scores[key] += float(value) / len(classes)
+        return {name: torch.tensor(float(value)) for name, value in scores.items()}
+
+
+def _joined(state: list[Tensor] | Tensor) -> Tensor:
+    """Return a list state as one tensor; after a reduction over ranks it is one already."""
+    return torch.cat(state) if isinstance(state, list) else state

@@ -1,0 +1,333 @@
+"""The adversarial game of equation 1 as a LightningModule with manual optimization."""
+
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal, final
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.cli import OptimizerCallable
+from pytorch_lightning.core.optimizer import LightningOptimizer, do_nothing_closure
+from torch import Tensor
+from torch.optim import Optimizer
+
+from infogan.errors import ConfigurationError
+from infogan.latents import LatentCode, LatentSpec
+from infogan.networks import NetworkFactory, ReferenceNetworks
+from infogan.objectives import GENERATOR_LOSSES, discriminator_loss, jensen_shannon_estimate
+from infogan.regularizers import add_instance_noise, linear_decay, r1_penalty
+
+
+class GANModule(pl.LightningModule, ABC):
+    """A GAN: owns both updates; subclasses add an information term through two hooks.
+
+    A batch is one discriminator update, then one generator update on fresh latents.
+    `trainer.global_step` counts batches.
+
+    Args:
+        codes: The latent codes c; may be empty.
+        noise_dim: Number of noise dimensions z; 0 for none.
+        noise_distribution: `uniform` on [-1, 1] or standard `normal`.
+        image_channels: 1 for gray images, 3 for RGB.
+        image_size: Side of the square images in pixels, divisible by 4.
+        networks: The networks' factory; None for the paper's.
+        discriminator_optimizer: Optimizer of D and Q; None for Adam(2e-4, betas=(0.5, 0.999)).
+        generator_optimizer: Optimizer of G; None for Adam(1e-3, betas=(0.5, 0.999)).
+        generator_loss: `non_saturating`, or `minimax` as in equation 1.
+        label_smoothing: One-sided label smoothing: D's target on real images is 1 less this.
+        instance_noise_std: Std of Gaussian noise on D's input, real and generated (pixels of
+            [0, 1]).
+        instance_noise_steps: Batches over which the instance noise falls linearly to 0; 0 keeps it.
+        r1_weight: Weight of the R1 gradient penalty on real images.
+        num_discriminator_updates: Discriminator updates a batch.
+        num_generator_updates: Generator updates a batch.
+        gradient_clip_norm: Largest norm of each network's gradient; None for no clipping.
+    """
+
+    def __init__(
+        self,
+        codes: list[LatentCode],
+        noise_dim: int = 62,
+        noise_distribution: Literal["uniform", "normal"] = "uniform",
+        image_channels: int = 1,
+        image_size: int = 28,
+        networks: NetworkFactory | None = None,
+        discriminator_optimizer: OptimizerCallable | None = None,
+        generator_optimizer: OptimizerCallable | None = None,
+        generator_loss: Literal["non_saturating", "minimax"] = "non_saturating",
+        label_smoothing: float = 0.0,
+        instance_noise_std: float = 0.0,
+        instance_noise_steps: int = 0,
+        r1_weight: float = 0.0,
+        num_discriminator_updates: int = 1,
+        num_generator_updates: int = 1,
+        gradient_clip_norm: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.save_hyperparameters(ignore=["discriminator_optimizer", "generator_optimizer"])
+        check_range(label_smoothing=(label_smoothing, 0.0, 1.0))
+        check_at_least(
+            instance_noise_std=(instance_noise_std, 0),
+            instance_noise_steps=(instance_noise_steps, 0),
+            r1_weight=(r1_weight, 0),
+            num_discriminator_updates=(num_discriminator_updates, 1),
+            num_generator_updates=(num_generator_updates, 1),
+        )
+        if gradient_clip_norm is not None and not gradient_clip_norm > 0:
+            raise ValueError(
+                f"gradient_clip_norm must be positive, got {gradient_clip_norm}; "
+                "use null for no clipping"
+            )
+        self.latents = LatentSpec(noise_dim, tuple(codes), noise_distribution)
+        self.image_shape = (image_channels, image_size, image_size)
+        self.networks = networks or ReferenceNetworks()
+        self.discriminator_optimizer = discriminator_optimizer or adam(2e-4)
+        self.generator_optimizer = generator_optimizer or adam(1e-3)
+        self.adversarial_generator_loss = GENERATOR_LOSSES[generator_loss]
+        self.label_smoothing = label_smoothing
+        self.instance_noise_std = instance_noise_std
+        self.instance_noise_steps = instance_noise_steps
+        self.r1_weight = r1_weight
+        self.num_discriminator_updates = num_discriminator_updates
+        self.num_generator_updates = num_generator_updates
+        self.gradient_clip_norm = gradient_clip_norm
+        self.generator = self.networks.generator(self.latents.dim, self.image_shape)
+        self.discriminator = self.networks.discriminator(self.image_shape)
+        self.scalars: dict[str, Tensor] = {}
+
+    # ---- hooks ---------------------------------------------------------------------------------
+
+    @abstractmethod
+    def discriminator_information_loss(
+        self, latent: Tensor, real_features: Tensor, fake_features: Tensor
+    ) -> Tensor | float:
+        """Return the information term of the discriminator's and Q's loss."""
+
+    @abstractmethod
+    def generator_information_loss(self, latent: Tensor, fake_features: Tensor) -> Tensor | float:
+        """Return the information term of the generator's loss."""
+
+    def discriminator_parameters(self) -> Iterator[torch.nn.Parameter]:
+        """Return what the discriminator's optimizer updates."""
+        return self.discriminator.parameters()
+
+    @property
+    def category_meanings(self) -> dict[int, list[str]]:
+        """Return, by position of the code, the class that each of its categories names."""
+        return {}
+
+    def score_codes(self, stage: str, features: Tensor, factors: Tensor) -> None:  # noqa: B027
+        """Compare the codes that Q reads from held-out images to their true factors."""
+
+    # ---- the game ------------------------------------------------------------------------------
+
+    @final
+    def training_step(self, real: Tensor, batch_idx: int) -> None:
+        """Update D (with Q), then G, on one batch of real images in [0, 1]."""
+        discriminator_optimizer, generator_optimizer = self.counted_once()
+        for _ in range(self.num_discriminator_updates):
+            with self.update(discriminator_optimizer) as minimize:
+                minimize(self.discriminator_objective(real))
+        for _ in range(self.num_generator_updates):
+            with self.update(generator_optimizer) as minimize:
+                minimize(self.generator_objective(len(real)))
+        self.count_batch()
+        self.log_scalars(len(real))
+
+    @final
+    def discriminator_objective(self, real: Tensor) -> Tensor:
+        """Return D's loss on one batch: -V(D, G) of equation 1 and the information term."""
+        latent = self.latents.sample(len(real), self.device)
+        with torch.no_grad():
+            fake = self.generator(latent)
+        # Detached, so that the penalty's gradient does not stay on the loader's own tensor.
+        real = self.perturb(real).detach().requires_grad_(self.r1_weight > 0)
+        real_features, fake_features = self.discriminator.trunk(real, self.perturb(fake))
+        logits = self.discriminator.logits(torch.cat([real_features, fake_features]))
+        real_logits, fake_logits = logits.split(len(real))
+        adversarial = discriminator_loss(real_logits, fake_logits, self.label_smoothing)
+        self.record(
+            discriminator_loss=adversarial,
+            d_real=real_logits.sigmoid().mean(),
+            d_fake=fake_logits.sigmoid().mean(),
+            jsd=jensen_shannon_estimate(real_logits, fake_logits),
+        )
+        penalty = self.r1_weight * r1_penalty(real_logits, real) if self.r1_weight > 0 else 0.0
+        information = self.discriminator_information_loss(latent, real_features, fake_features)
+        return adversarial + penalty + information
+
+    @final
+    def generator_objective(self, num_images: int) -> Tensor:
+        """Return G's loss on fresh latents: its side of equation 1 and the information term."""
+        latent = self.latents.sample(num_images, self.device)
+        (fake_features,) = self.discriminator.trunk(self.perturb(self.generator(latent)))
+        adversarial = self.adversarial_generator_loss(self.discriminator.logits(fake_features))
+        self.record(generator_loss=adversarial)
+        return adversarial + self.generator_information_loss(latent, fake_features)
+
+    @final
+    def perturb(self, images: Tensor) -> Tensor:
+        """Add the instance noise of the current step to D's input."""
+        std = linear_decay(self.instance_noise_std, self.global_step, self.instance_noise_steps)
+        return add_instance_noise(images, std)
+
+    # ---- manual optimization -------------------------------------------------------------------
+
+    @final
+    def configure_optimizers(self) -> list[Optimizer]:
+        """Return D's optimizer (with Q's parameters), then G's."""
+        return [
+            self.discriminator_optimizer(self.discriminator_parameters()),
+            self.generator_optimizer(self.generator.parameters()),
+        ]
+
+    @contextmanager
+    def update(self, optimizer: LightningOptimizer) -> Iterator[Callable[[Tensor], None]]:
+        """Freeze all that `optimizer` does not own; yield the function that takes one step."""
+
+        def minimize(loss: Tensor) -> None:
+            optimizer.zero_grad()
+            self.manual_backward(loss)
+            if self.gradient_clip_norm is not None:
+                self.clip_gradients(optimizer, self.gradient_clip_norm, "norm")
+            optimizer.step()
+
+        self.toggle_optimizer(optimizer)
+        try:
+            yield minimize
+        finally:
+            self.untoggle_optimizer(optimizer)
+
+    def counted_once(self) -> list[LightningOptimizer]:
+        """Return both optimizers, whose steps Lightning shall not count as `global_step`."""
+        optimizers = self.optimizers()
+        assert isinstance(optimizers, list)
+        for optimizer in optimizers:
+            optimizer._on_before_step = do_nothing_closure
+            optimizer._on_after_step = do_nothing_closure
+        return optimizers
+
+    def count_batch(self) -> None:
+        """Advance `trainer.global_step` by one batch."""
+        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+        progress.increment_ready()
+        progress.increment_completed()
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Seed the step from (seed, rank, step): ranks differ, a resumed run draws the same."""
+        seed = np.random.SeedSequence([self.seed, self.global_rank, self.global_step])
+        torch.manual_seed(int(seed.generate_state(1)[0]))
+
+    def on_fit_start(self) -> None:
+        """Fix the run's seed and check that the data fits the networks."""
+        self.seed = int(os.environ.get("PL_GLOBAL_SEED", torch.initial_seed() % 2**32))
+        data_shape = getattr(getattr(self.trainer, "datamodule", None), "image_shape", None)
+        if data_shape is not None and tuple(data_shape) != self.image_shape:
+            raise ConfigurationError(
+                f"image_channels={self.image_shape[0]} and image_size={self.image_shape[1]} do not "
+                f"fit the data's images of shape {tuple(data_shape)}: set the model's to the data's"
+            )
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse the weights of other networks in one line."""
+        own, theirs = self.state_dict(), checkpoint["state_dict"]
+        for name in sorted(own.keys() | theirs.keys()):
+            shapes = [tuple(s[name].shape) if name in s else "absent" for s in (own, theirs)]
+            if shapes[0] != shapes[1]:
+                raise ConfigurationError(
+                    f"checkpoint of another architecture: {name} is {shapes[1]} there and "
+                    f"{shapes[0]} in this model; use the config that the checkpoint was made with"
+                )
+
+    # ---- evaluation and logs -------------------------------------------------------------------
+
+    @final
+    def validation_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
+        """Score D on held-out images and the codes against their true factors."""
+        self.evaluate("val", batch)
+
+    @final
+    def test_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
+        """Score the test images as in validation."""
+        self.evaluate("test", batch)
+
+    def evaluate(self, stage: str, batch: Sequence[Tensor]) -> None:
+        """Log D's mean probability on held-out real images, and score the codes."""
+        images, factors = batch
+        (features,) = self.discriminator.trunk(images)
+        d_real = self.discriminator.logits(features).sigmoid().mean()
+        self.log(f"{stage}/d_real", d_real, batch_size=len(images), sync_dist=True)
+        self.score_codes(stage, features, factors)
+
+    def generate(self, latent: Tensor) -> Tensor:
+        """Return G(z, c): images (batch, channels, side, side) in [0, 1]."""
+        return self.generator(latent.to(self.device))
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """Return G(z, c), as `generate`."""
+        return self.generate(latent)
+
+    def record(self, **scalars: Tensor) -> None:
+        """Keep this step's scalars until they are logged."""
+        self.scalars.update({name: value.detach() for name, value in scalars.items()})
+
+    def on_train_start(self) -> None:
+        """Start the clock; a run that goes on within an epoch does not start the epoch again."""
+        self.start_clock()
+
+    def on_train_epoch_start(self) -> None:
+        """Restart the clock, which leaves out the validation."""
+        self.start_clock()
+
+    def start_clock(self) -> None:
+        """Start to measure `train/images_per_second`."""
+        self.clock, self.images_seen = time.perf_counter(), 0
+
+    def log_scalars(self, num_images: int) -> None:
+        """Log the step's scalars every `log_every_n_steps` batches; `global_step` has counted."""
+        self.images_seen += num_images * self.trainer.world_size
+        every = self.trainer.log_every_n_steps
+        if every == 0 or self.global_step % every:
+            return
+        rate = self.images_seen / (time.perf_counter() - self.clock)
+        self.start_clock()
+        values = {f"train/{name}": value for name, value in self.scalars.items()}
+        self.log_dict({**values, "train/images_per_second": rate, "step": float(self.global_step)})
+
+
+class VanillaGANModule(GANModule):
+    """A GAN without an information term; codes, if any, are only part of G's input (5.5, 5.6)."""
+
+    def discriminator_information_loss(
+        self, latent: Tensor, real_features: Tensor, fake_features: Tensor
+    ) -> float:
+        """Return 0: nothing ties the codes to the images."""
+        return 0.0
+
+    def generator_information_loss(self, latent: Tensor, fake_features: Tensor) -> float:
+        """Return 0: nothing ties the codes to the images."""
+        return 0.0
+
+
+def adam(rate: float) -> Callable[[Iterable], Optimizer]:
+    """Return the original's Adam factory at a learning rate."""
+    return lambda parameters: torch.optim.Adam(parameters, rate, betas=(0.5, 0.999), fused=True)
+
+
+def check_at_least(**values: tuple[float, float]) -> None:
+    """Raise ValueError for the first (value, minimum) that is too small."""
+    for name, (value, minimum) in values.items():
+        if not value >= minimum:
+            raise ValueError(f"{name} must be at least {minimum}, got {value}")
+
+
+def check_range(**values: tuple[float, float, float]) -> None:
+    """Raise ValueError for the first (value, low, high) outside [low, high)."""
+    for name, (value, low, high) in values.items():
+        if not low <= value < high:
+            raise ValueError(f"{name} must lie in [{low}, {high}), got {value}")

@@ -1,0 +1,38 @@
+"""Remedies for unstable training (paper, sections 5.5 and 6) as pure functions."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def linear_decay(initial: float, step: int, num_steps: int) -> float:
+    """Return a value that falls linearly from `initial` to 0 in `num_steps`; constant if that is 0.
+
+    Args:
+        initial: Value at step 0.
+        step: Current step, counted in batches.
+        num_steps: Steps until the value is 0.
+    """
+    return initial if num_steps == 0 else initial * max(0.0, 1.0 - step / num_steps)
+
+
+def add_instance_noise(images: Float[Tensor, "..."], std: float) -> Float[Tensor, "..."]:
+    """Add Gaussian noise of the given std (in pixels of [0, 1]) to D's input, real or generated.
+
+    Instance noise (Sonderby; Arjovsky & Bottou) makes the supports of the real and the generated
+    distribution overlap. It is not the paper's trick, which sits in the real images only.
+    """
+    return images + std * torch.randn_like(images) if std > 0 else images
+
+
+def r1_penalty(
+    real_logits: Float[Tensor, "batch 1"], real_images: Float[Tensor, "batch ..."]
+) -> Float[Tensor, ""]:
+    """Return E[||grad_x D(x)||^2] / 2 at real images (Mescheder et al. 2018, equation 9).
+
+    Args:
+        real_logits: D's logits, computed from `real_images`.
+        real_images: The images, which must require grad.
+    """
+    (gradient,) = torch.autograd.grad(real_logits.sum(), real_images, create_graph=True)
+    return 0.5 * gradient.square().flatten(1).sum(dim=1).mean()
