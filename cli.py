@@ -28,14 +28,29 @@ def main(argv: list[str] | None = None) -> int:
     verb = parser.parse_known_args(argv[:1])[0].verb
     quiet_third_parties()
     module, function, _ = VERBS[verb]
-    from infogan.errors import ConfigurationError
-
     try:
         getattr(importlib.import_module(module), function)(argv)
-    except ConfigurationError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    except Exception as error:
+        code = exit_code(error)
+        if code is None:
+            raise
+        print("error: " + " ".join(str(error).split()), file=sys.stderr)
+        return code
     return 0
+
+
+def exit_code(error: Exception) -> int | None:
+    """Return the code for an error whose message is all that a user needs; None for a defect."""
+    from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+    from datamodules.errors import DataError
+    from infogan.callbacks.stopping import RunStoppedError
+    from infogan.errors import ConfigurationError
+
+    if isinstance(error, RunStoppedError):
+        return 3
+    wrong_input = (ConfigurationError, DataError, MisconfigurationException, OSError)
+    return 2 if isinstance(error, wrong_input) else None
 
 
 def quiet_third_parties() -> None:

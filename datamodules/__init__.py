@@ -1,6 +1,7 @@
 """Images in [0, 1] and their true factors, for Lightning."""
 
 from datamodules.base import ImageDataModule
+from datamodules.basicprop import BasicPropDataModule
 from datamodules.errors import DataError
 from datamodules.factors import Factor
 from datamodules.idx import read_idx, write_idx
@@ -8,6 +9,7 @@ from datamodules.loader import Batch, BatchLoader, BatchSource, TensorSource
 from datamodules.mnist import MNISTDataModule
 
 __all__ = [
+    "BasicPropDataModule",
     "Batch",
     "BatchLoader",
     "BatchSource",

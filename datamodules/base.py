@@ -24,6 +24,7 @@ class ImageDataModule(pl.LightningDataModule):
         eval_batch_size: Images a batch and process in validation, test and prediction.
         drop_last: Whether training leaves out a last, smaller batch.
         seed: Fixes the order of the training images; null uses `seed_everything`'s, else 0.
+        labelled: Whether training delivers the factors too, for a classifier; a GAN needs none.
 
     Raises:
         ValueError: If a batch size is below 1 or the seed negative.
@@ -38,6 +39,7 @@ class ImageDataModule(pl.LightningDataModule):
         eval_batch_size: int = 1000,
         drop_last: bool = True,
         seed: int | None = None,
+        labelled: bool = False,
     ) -> None:
         super().__init__()
         for name, size in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
@@ -49,6 +51,7 @@ class ImageDataModule(pl.LightningDataModule):
         self.eval_batch_size = eval_batch_size
         self.drop_last = drop_last
         self.seed = seed
+        self.labelled = labelled
         self.train_source: BatchSource | None = None
         self.eval_source: BatchSource | None = None
 
@@ -57,7 +60,7 @@ class ImageDataModule(pl.LightningDataModule):
         raise NotImplementedError(f"{type(self).__name__} must override fingerprint()")
 
     def train_dataloader(self) -> BatchLoader:
-        """Return shuffled batches of images."""
+        """Return shuffled batches of images, with their factors if `labelled`."""
         # Lightning cannot turn off the shuffling of a loader that is not torch's.
         overfit = getattr(self.trainer, "overfit_batches", 0) > 0
         return BatchLoader(

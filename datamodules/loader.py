@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from typing import Protocol, Self
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, distributed
 Batch = Tensor | tuple[Tensor, Tensor]
 
 
+@runtime_checkable
 class BatchSource(Protocol):
     """What a BatchLoader draws from: images by their number, a whole batch at once."""
 
@@ -116,7 +117,7 @@ class BatchLoader:
         self._share()
 
     @property
-    def sampler(self) -> Self:
+    def sampler(self) -> "BatchLoader":
         """Return itself: Lightning calls `set_epoch` on a loader's sampler."""
         return self
 

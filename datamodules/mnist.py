@@ -31,6 +31,7 @@ class MNISTDataModule(ImageDataModule):
         download: Whether to fetch files that are missing or damaged.
         verify: Whether the files must be MNIST's, by their MD5s; turn it off to read other data
             in the same format, such as BasicProp written by `render`.
+        labelled: Whether training delivers the digits too, for a classifier; a GAN needs none.
 
     Raises:
         DataError: If the files are missing, damaged or disagree.
@@ -45,8 +46,9 @@ class MNISTDataModule(ImageDataModule):
         seed: int | None = None,
         download: bool = True,
         verify: bool = True,
+        labelled: bool = False,
     ) -> None:
-        super().__init__(batch_size, eval_batch_size, drop_last, seed)
+        super().__init__(batch_size, eval_batch_size, drop_last, seed, labelled)
         folder = _cache_dir() if data_dir is None else Path(data_dir).expanduser()
         self.raw_dir = folder / "MNIST" / "raw"
         self.download = download
@@ -69,7 +71,8 @@ class MNISTDataModule(ImageDataModule):
         """Read the test images and, for `fit`, the training images."""
         self.eval_source = self._read("t10k")
         if stage == "fit":
-            self.train_source = TensorSource(self._read("train").images)
+            train = self._read("train")
+            self.train_source = train if self.labelled else TensorSource(train.images)
 
     def _read(self, split: str) -> TensorSource:
         path = self._file(f"{split}-images-idx3-ubyte")

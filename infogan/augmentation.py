@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from infogan.errors import ConfigurationError
 from infogan.latents import LatentSpec
 
 Matching = Literal["one_to_one", "majority"]
@@ -34,7 +35,6 @@ def sample_category(
     category: int,
     num_images: int,
     generate: Callable[[Tensor], Tensor],
-    device: torch.device | str = "cpu",
 ) -> Float[Tensor, "num_images channels side side"]:
     """Step 3: draw images of one category; the other codes and the noise vary freely.
 
@@ -44,9 +44,8 @@ def sample_category(
         category: The value at which this code is held.
         num_images: Number of images, Y in the paper.
         generate: G, from (z, c) to images in [0, 1].
-        device: Where the latents are drawn.
     """
-    latent = latents.sample(num_images, device)
+    latent = latents.sample(num_images)
     code = latents.split_codes(latent)[code_index]  # a view
     code.copy_(F.one_hot(torch.tensor(category), code.shape[1]))
     return generate(latent)
@@ -144,14 +143,14 @@ def choose_labelled(
     For one seed, the images of a smaller choice are among those of a larger one.
 
     Raises:
-        ValueError: If a class has too few images.
+        ConfigurationError: If a class has too few images.
     """
     rng = np.random.default_rng(np.random.SeedSequence(seed))
     chosen = []
     for label in range(num_classes):
         members = (labels == label).nonzero().squeeze(1)
         if len(members) < labels_per_class:
-            raise ValueError(
+            raise ConfigurationError(
                 f"labels_per_class={labels_per_class} is more than the {len(members)} training "
                 f"images of class {label}: give fewer"
             )

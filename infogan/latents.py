@@ -341,6 +341,10 @@ class LatentSpec:
             raise ValueError(
                 "noise_dim=0 and codes=[]: the generator has no input; give it noise or a code"
             )
+        if self.noise_distribution not in ("uniform", "normal"):
+            raise ValueError(
+                f"noise_distribution must be 'uniform' or 'normal', got {self.noise_distribution!r}"
+            )
 
     @property
     def dim(self) -> int:

@@ -1,7 +1,11 @@
 """The Lightning command line: configs found by name, clear errors, runs that can go on."""
 
+import logging
+import os
 import re
+import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,10 +16,13 @@ import yaml
 from jsonargparse import ActionConfigFile, ArgumentError, Namespace
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from pytorch_lightning.loggers import Logger
-from pytorch_lightning.trainer import Trainer
 from pytorch_lightning.core import LightningModule
+from pytorch_lightning.trainer import Trainer
 
+from infogan import __version__
+from infogan.callbacks.collapse import CollapseStopping
+from infogan.callbacks.finite import NonFiniteStopping
+from infogan.callbacks.predictions import CodeWriter
 from infogan.callbacks.progress import LossProgressBar, RunSummary
 from infogan.callbacks.traversal import LatentTraversal
 from infogan.errors import ConfigurationError
@@ -43,7 +50,9 @@ def find_config(name: str) -> str:
 class NamedConfigFile(ActionConfigFile):
     """A `--config` that also finds a bare name in `configs/`."""
 
-    def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
+    def __call__(
+        self, parser: Any, cfg: Any, values: Any, option_string: str | None = None
+    ) -> None:
         """Apply the config file."""
         super().__call__(parser, cfg, find_config(values), option_string)
 
@@ -54,7 +63,7 @@ class LoggedConfig(SaveConfigCallback):
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Give the parsed config, the code's version and the data's fingerprint to the loggers."""
         config = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
-        fingerprint = getattr(trainer.datamodule, "fingerprint", None)
+        fingerprint = getattr(getattr(trainer, "datamodule", None), "fingerprint", None)
         facts = {
             "config": config,
             "code_version": code_version(),
@@ -67,10 +76,6 @@ class LoggedConfig(SaveConfigCallback):
 
 def code_version() -> str:
     """Return the package's version, with the git commit where there is a checkout."""
-    import subprocess
-
-    from infogan import __version__
-
     command = ["git", "-C", str(CONFIG_FOLDER.parent), "describe", "--always", "--dirty"]
     try:
         result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
@@ -100,6 +105,7 @@ class InfoGANCLI(LightningCLI):
         parser.add_argument(
             "--name", type=str, default="run", help="Name of the experiment and of its run folder."
         )
+        parser.add_argument("--save_dir", type=str, default="runs", help="Folder of all runs.")
         parser.add_argument(
             "--wandb",
             type=Literal["auto", "online", "offline", "disabled"],
@@ -118,7 +124,10 @@ class InfoGANCLI(LightningCLI):
                 "checkpoint.auto_insert_metric_name": False,
             }
         )
+        parser.add_lightning_class_args(NonFiniteStopping, "non_finite_stopping")
+        parser.add_lightning_class_args(CollapseStopping, "collapse_stopping")
         parser.add_lightning_class_args(RunSummary, "summary")
+        parser.add_lightning_class_args(CodeWriter, "code_writer")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the command line; what is wrong with it becomes a ConfigurationError."""
@@ -131,16 +140,14 @@ class InfoGANCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Name the loggers after the run, and find the run that `--ckpt_path last` goes on."""
         config = self.config[self.subcommand]
-        loggers = config.trainer.logger
-        if isinstance(loggers, list):
+        check_writable(config.save_dir)
+        if isinstance(config.trainer.logger, list):
             config.trainer.logger = [
-                named(logger, config.name)
-                for logger in loggers
+                placed(logger, config.save_dir, self.run_name(config))
+                for logger in config.trainer.logger
                 if config.wandb != "disabled" or not logger.class_path.endswith("WandbRun")
             ]
         if config.wandb in ("online", "offline"):
-            import os
-
             os.environ["WANDB_MODE"] = config.wandb
         if config.get("ckpt_path") in ("last", "best"):
             self.find_checkpoint(config)
@@ -149,6 +156,10 @@ class InfoGANCLI(LightningCLI):
                 f"ckpt_path={config.ckpt_path} is not a file; give a checkpoint, or `last` for the "
                 f"newest of name={config.name}"
             )
+
+    def run_name(self, config: Namespace) -> str:
+        """Return the run's name; scores of a checkpoint go to a folder beside the trained runs."""
+        return config.name if self.subcommand == "fit" else f"{config.name}/{self.subcommand}"
 
     def instantiate_classes(self) -> None:
         """Build model, data and trainer; what is wrong with their values is one line."""
@@ -162,18 +173,7 @@ class InfoGANCLI(LightningCLI):
 
     def find_checkpoint(self, config: Namespace) -> None:
         """Turn `last` or `best` into the path of that checkpoint in the newest run of this name."""
-        folder = next(
-            (
-                Path(logger.init_args.save_dir) / logger.init_args.name
-                for logger in config.trainer.logger or []
-                if logger.class_path.endswith("RunFolder")
-            ),
-            None,
-        )
-        if folder is None:
-            raise ConfigurationError(
-                f"ckpt_path={config.ckpt_path} needs the RunFolder logger; give the file's path"
-            )
+        folder = Path(config.save_dir) / config.name
         pattern = "last*.ckpt" if config.ckpt_path == "last" else "best*.ckpt"
         found = sorted(folder.glob(f"*/checkpoints/{pattern}"), key=lambda p: p.stat().st_mtime)
         if not found:
@@ -188,11 +188,29 @@ class InfoGANCLI(LightningCLI):
             self.save_config_kwargs = {**self.save_config_kwargs, "overwrite": True}
 
 
-def named(logger: Namespace, name: str) -> Namespace:
-    """Return a logger's config with the run's name where it has none of its own."""
-    if "name" in logger.init_args and logger.init_args.name is None:
-        logger.init_args.name = name
+def placed(logger: Namespace, save_dir: str, name: str) -> Namespace:
+    """Return a logger's config with the run's folder and name where it has none of its own."""
+    for key, value in (("save_dir", save_dir), ("name", name)):
+        if key in logger.init_args and logger.init_args[key] is None:
+            logger.init_args[key] = value
     return logger
+
+
+def check_writable(save_dir: str) -> None:
+    """Refuse a folder of runs that cannot be written to, before anything is trained.
+
+    Raises:
+        ConfigurationError: If it cannot be made or written to.
+    """
+    try:
+        Path(save_dir).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=save_dir):
+            pass
+    except OSError as error:
+        raise ConfigurationError(
+            f"save_dir={save_dir} cannot be written to ({error.strerror}); "
+            "give another folder with --save_dir"
+        ) from error
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -223,9 +241,24 @@ def as_configuration_error() -> Iterator[None]:
 
 
 def one_line(error: BaseException) -> str:
-    """Return an error's message as one line without its markup."""
-    text = str(error) or type(error).__name__
-    return re.sub(r"\s*\n\s*(- )?", " ", text).strip()
+    """Return the part of an error's message that says what is wrong, as one line.
+
+    jsonargparse reports an optional object by every type it is not; what it says after the first
+    one's reason repeats the whole value.
+    """
+    text = re.sub(r"\s*\n\s*(- )?", " ", str(error) or type(error).__name__).strip()
+    text = re.sub(r"Does not validate against any of the Union.*? Errors: ", "", text)
+    return re.sub(r"\.? Expected a <class 'NoneType'>.*$", "", text)
+
+
+def with_own_config(argv: list[str]) -> list[str]:
+    """Score a checkpoint with the config that lies in its run folder, unless one is given."""
+    if argv[0] == "fit" or any(arg in ("-c", "--config") or "config=" in arg for arg in argv):
+        return argv
+    paths = [b for a, b in zip(argv, argv[1:], strict=False) if a == "--ckpt_path"]
+    paths += [arg.partition("=")[2] for arg in argv if arg.startswith("--ckpt_path=")]
+    configs = [config for p in paths if (config := Path(p).parent.parent / "config.yaml").is_file()]
+    return [argv[0], "--config", str(configs[0]), *argv[1:]] if configs else argv
 
 
 def run(argv: list[str]) -> None:
@@ -234,7 +267,10 @@ def run(argv: list[str]) -> None:
     import datamodules  # noqa: F401
     import infogan.modules  # noqa: F401
 
-    sys.argv = [sys.argv[0], *argv]
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(
+        lambda record: not re.search("litlogger|TPU available", record.getMessage())
+    )
+    sys.argv = [sys.argv[0], *with_own_config(argv)]
     loggers: list[dict[str, Any]] = [
         {"class_path": "infogan.loggers.RunFolder"},
         {"class_path": "infogan.loggers.WandbRun"},
@@ -244,4 +280,5 @@ def run(argv: list[str]) -> None:
         seed_everything_default=0,
         trainer_defaults={"logger": loggers, "log_every_n_steps": 10, "num_sanity_val_steps": 0},
         parser_kwargs={"exit_on_error": False, "prog": "cli.py"},
+        auto_configure_optimizers=False,
     )

@@ -25,7 +25,7 @@ class RunFolder(CSVLogger):
     Unlike its parent it goes on with the curves of a run that is resumed.
 
     Args:
-        save_dir: Folder of all runs.
+        save_dir: Folder of all runs; null takes the config's `save_dir`, `runs` by default.
         name: Name of the experiment; null takes the config's `name`.
         version: Number or name of the run; null takes the next free number.
         flush_logs_every_n_steps: Logged steps between two writes to the file.
@@ -33,12 +33,14 @@ class RunFolder(CSVLogger):
 
     def __init__(
         self,
-        save_dir: str = "runs",
+        save_dir: str | None = None,
         name: str | None = None,
         version: int | str | None = None,
         flush_logs_every_n_steps: int = 1,
     ) -> None:
-        super().__init__(save_dir, name, version, flush_logs_every_n_steps=flush_logs_every_n_steps)
+        super().__init__(
+            save_dir or "runs", name, version, flush_logs_every_n_steps=flush_logs_every_n_steps
+        )
         self.resumed_step: int | None = None
 
     def resume(self, version: int | str, step: int) -> None:
@@ -52,11 +54,14 @@ class RunFolder(CSVLogger):
         """Return the writer of `metrics.csv`."""
         if self._experiment is None:
             path = Path(self.log_dir) / ExperimentWriter.NAME_METRICS_FILE
-            earlier = _read_rows(path) if self.resumed_step is not None else []
-            writer = super().experiment
-            writer.metrics = [row for row in earlier if int(row["step"]) <= self.resumed_step]
-            writer.save()
-        return self._experiment
+            step = self.resumed_step
+            earlier = (
+                [] if step is None else [r for r in _read_rows(path) if int(r["step"]) <= step]
+            )
+            # The parent deletes the file, so what stays in it is written again.
+            super().experiment.metrics.extend(earlier)
+            super().experiment.save()
+        return super().experiment
 
 
 def _read_rows(path: Path) -> list[dict[str, Any]]:
@@ -79,7 +84,7 @@ class WandbRun(WandbLogger):
         group: Group of runs that belong together, such as the seeds of one experiment.
         tags: Labels to filter runs by.
         entity: User or team that owns the project; null for the account's default.
-        save_dir: Folder that receives `wandb/`.
+        save_dir: Folder that receives `wandb/`; null takes the config's `save_dir`.
         id: Identity of the run; null draws one. Give that of an earlier run to go on with it.
         log_model: Upload checkpoints as artifacts; only online.
     """
@@ -91,13 +96,13 @@ class WandbRun(WandbLogger):
         group: str | None = None,
         tags: list[str] | None = None,
         entity: str | None = None,
-        save_dir: str = "runs",
+        save_dir: str | None = None,
         id: str | None = None,
         log_model: bool = False,
     ) -> None:
         super().__init__(
             name=name,
-            save_dir=save_dir,
+            save_dir=save_dir or "runs",
             id=id,
             project=project,
             log_model=log_model,
@@ -105,6 +110,8 @@ class WandbRun(WandbLogger):
             tags=tags,
             entity=entity,
         )
+        # W&B warns about this argument, which it no longer has.
+        del self._wandb_init["anonymous"]
 
     @property
     @rank_zero_experiment
@@ -154,7 +161,7 @@ def log_picture(
     Args:
         loggers: The trainer's loggers; those without pictures, such as CSV, are passed over.
         key: Name of the panel.
-        picture: Gray (height, width) or RGB (height, width, 3) bytes.
+        picture: RGB bytes, (height, width, 3).
         step: Global step, in batches.
         caption: Text below the picture, where the logger shows one.
     """
@@ -162,6 +169,7 @@ def log_picture(
     for logger in loggers:
         if hasattr(logger, "log_image"):  # W&B, MLflow-like
             logger.log_image(key, [image], step=step, caption=[caption or key])
-        elif hasattr(logger.experiment, "add_image"):  # TensorBoard
-            layout = "HW" if picture.ndim == 2 else "HWC"
-            logger.experiment.add_image(key, picture, step, dataformats=layout)
+            continue
+        experiment = getattr(logger, "experiment", None)
+        if hasattr(experiment, "add_image"):  # TensorBoard
+            experiment.add_image(key, picture, step, dataformats="HWC")

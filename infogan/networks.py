@@ -40,8 +40,9 @@ def initialize(module: nn.Module) -> None:
             nn.init.normal_(layer.weight, 0.0, 0.02)
         elif isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
             nn.init.normal_(layer.weight, 1.0, 0.02)
-        if getattr(layer, "bias", None) is not None:
-            nn.init.zeros_(layer.bias)
+        bias = getattr(layer, "bias", None)
+        if isinstance(bias, Tensor):
+            nn.init.zeros_(bias)
 
 
 def at_least_float32(x: Tensor) -> Tensor:
@@ -220,8 +221,8 @@ class NetworkFactory(ABC):
         """Build G: (batch, latent_dim) to images in [0, 1]."""
 
     @abstractmethod
-    def discriminator(self, image_shape: ImageShape) -> nn.Module:
-        """Build D: with a `trunk(*batches)` of width `trunk.feature_dim`, and `logits(features)`."""
+    def discriminator(self, image_shape: ImageShape) -> "Discriminator":
+        """Build D: a Discriminator, or what has its trunk and `logits`."""
 
     @abstractmethod
     def recognition_head(self, feature_dim: int, num_parameters: int) -> nn.Module:
@@ -241,6 +242,12 @@ class ReferenceNetworks(NetworkFactory):
     leaky_slope: float = 0.1
     generator_output: Literal["sigmoid", "binary"] = "sigmoid"
     spectral_normalization: bool = False
+
+    def __post_init__(self) -> None:
+        if self.generator_output not in ("sigmoid", "binary"):
+            raise ValueError(
+                f"generator_output must be 'sigmoid' or 'binary', got {self.generator_output!r}"
+            )
 
     def generator(self, latent_dim: int, image_shape: ImageShape) -> Generator:
         return Generator(latent_dim, image_shape, self.generator_output)

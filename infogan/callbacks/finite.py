@@ -1,25 +1,24 @@
 """Stop on NaN or infinity before an optimizer writes it into the weights."""
 
-from collections.abc import Iterable
-
 import pytorch_lightning as pl
-import torch
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 from infogan.callbacks.stopping import StoppingCallback
 from infogan.modules.gan import GANModule
 
+MAX_NAMES = 5
+
 
 class NonFiniteStopping(StoppingCallback):
     """Stop the run in the batch in which a loss or a gradient becomes NaN or infinite.
 
-    All ranks stop together after the backward pass, before the gradients are clipped and before
-    the optimizer's step, so that the weights stay finite. Nothing is saved then, not even with
+    All ranks stop together after the backward pass, before gradients are clipped and before the
+    optimizer's step, so that the weights stay finite. Nothing is saved then, not even with
     `save_on_exception`: the newest checkpoint is the last good one.
 
     With a gradient scaler (`16-mixed` on GPUs) infinite gradients are normal: the scaler skips
-    the step and halves its scale. They stop the run once the scale has fallen below 1, where
+    the step and lowers its scale. They stop the run once the scale has fallen below 1, where
     scaling can no longer be their cause. A loss that is not finite stops it at once there too.
     """
 
@@ -42,59 +41,51 @@ class NonFiniteStopping(StoppingCallback):
             if parameter.requires_grad and parameter.grad is not None
         }
         in_loss = in_gradients = ""
-        # One synchronisation with the device a backward pass; which of them, only if need be.
-        if not (self.loss + get_total_norm(gradients.values())).isfinite():
-            in_loss = describe_loss(pl_module, self.loss)
-            if not is_skipped_by_scaler(trainer):
-                in_gradients = describe(gradients, "the gradient of ")
-        # Not on one rank alone: a loss of another rank may be infinite with finite gradients.
+        # A single synchronisation with the device; names are looked up only if it finds something.
+        if not (get_total_norm(gradients.values()) + self.loss).isfinite():
+            in_loss = "" if self.loss.isfinite() else describe_loss(pl_module, self.loss)
+            in_gradients = "" if is_scaling(trainer) else describe(gradients, "the gradient of ")
+        # Ranks must agree: an infinite loss may leave finite gradients, which alone are shared.
         if not trainer.strategy.reduce_boolean_decision(bool(in_loss or in_gradients), all=False):
             return
-        update = ", ".join(dict.fromkeys(name.partition(".")[0] for name in gradients))
         found = first_cause(trainer, in_loss, in_gradients)
-        self.stop(trainer, "non_finite", f"{found} in the update of {update}")
+        update = ", ".join(dict.fromkeys(name.partition(".")[0] for name in gradients))
+        self.stop(trainer, "non_finite", f"{found}, in the update of {update}")
 
 
-def is_skipped_by_scaler(trainer: pl.Trainer) -> bool:
-    """Return whether a gradient scaler still deals with infinite gradients by skipping the step."""
+def is_scaling(trainer: pl.Trainer) -> bool:
+    """Return whether a gradient scaler still deals with infinite gradients by itself."""
     scaler = getattr(trainer.precision_plugin, "scaler", None)
     return scaler is not None and scaler.get_scale() >= 1
 
 
-def describe_loss(pl_module: GANModule, loss: Tensor) -> str:
-    """Name the recorded terms of a loss that are not finite; '' if the loss is finite."""
-    if loss.isfinite():
-        return ""
-    return describe(pl_module.scalars) or describe({"the loss": loss})
+def describe_loss(module: GANModule, loss: Tensor) -> str:
+    """Name the recorded terms that are not finite, else the sum of all terms."""
+    return describe(module.scalars) or describe({"the loss": loss})
 
 
-def describe(tensors: dict[str, Tensor], prefix: str = "", num_named: int = 5) -> str:
+def describe(tensors: dict[str, Tensor], prefix: str = "") -> str:
     """Name the tensors that hold NaN or infinity, as in 'NaN in a, b'; '' if there are none."""
     nan = [name for name, tensor in tensors.items() if tensor.isnan().any()]
     infinite = [name for name, tensor in tensors.items() if tensor.isinf().any()]
     return " and ".join(
-        f"{kind} in {prefix}{enumerate_names(names, num_named)}"
+        f"{kind} in {prefix}{enumerate_names(names)}"
         for kind, names in (("NaN", nan), ("infinity", infinite))
         if names
     )
 
 
-def enumerate_names(names: Iterable[str], num_named: int) -> str:
+def enumerate_names(names: list[str]) -> str:
     """Join the first names by commas and count the rest."""
-    names = list(names)
-    rest = len(names) - num_named
-    return ", ".join(names[:num_named]) + (f" and {rest} more" if rest > 0 else "")
+    rest = len(names) - MAX_NAMES
+    return ", ".join(names[:MAX_NAMES]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def first_cause(trainer: pl.Trainer, in_loss: str, in_gradients: str) -> str:
-    """Join what the ranks found: the losses, else the gradients, which DDP has averaged."""
-    strategy, ranks = trainer.strategy, range(trainer.world_size)
-    everyone = [strategy.broadcast((in_loss, in_gradients), src=rank) for rank in ranks]
-    for findings in zip(*everyone, strict=True):
-        named = [f"{text} on rank {rank}" for rank, text in enumerate(findings) if text]
-        if named:
-            return findings[0] if len(ranks) == 1 else ", ".join(named)
-    raise AssertionError("no rank found anything")
-
-
-__all__ = ["NonFiniteStopping", "torch"]
+    """Join what all ranks found in their losses, else in the gradients, which they share."""
+    ranks = range(trainer.world_size)
+    everyone = [trainer.strategy.broadcast((in_loss, in_gradients), src=rank) for rank in ranks]
+    losses = [f"{loss} on rank {rank}" for rank, (loss, _) in enumerate(everyone) if loss]
+    if losses and len(ranks) > 1:
+        return ", ".join(losses)
+    return in_loss or next(gradients for _, gradients in everyone if gradients)

@@ -58,9 +58,10 @@ class RunSummary(pl.Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keep the best monitored value."""
         value = trainer.callback_metrics.get(self.monitor)
-        if value is not None and not trainer.sanity_checking:
-            if self.best is None or value.item() > self.best:
-                self.best, self.best_step = value.item(), trainer.global_step
+        if value is None or trainer.sanity_checking:
+            return
+        if self.best is None or value.item() > self.best:
+            self.best, self.best_step = value.item(), trainer.global_step
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
@@ -73,7 +74,7 @@ class RunSummary(pl.Callback):
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write and print the summary."""
-        if trainer.is_global_zero and not trainer.fast_dev_run:
+        if trainer.is_global_zero:
             summary = self.finish(trainer)
             print(self.text(summary), flush=True)
 
@@ -95,8 +96,9 @@ class RunSummary(pl.Callback):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(summary, indent=2) + "\n")
             for logger in trainer.loggers:
-                if hasattr(logger.experiment, "summary"):  # W&B
-                    logger.experiment.summary.update(summary)
+                tracked = getattr(getattr(logger, "experiment", None), "summary", None)
+                if hasattr(tracked, "update"):  # W&B
+                    tracked.update(summary)
         return summary
 
     def text(self, summary: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """What all stopping callbacks share: the exception, and where the reason for it is told."""
 
-from typing import Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelCheckpoint
@@ -87,8 +87,8 @@ def log_outcome(trainer: pl.Trainer, outcome: Outcome, texts: dict[str, str]) ->
         return
     for logger in trainer.loggers:
         logger.log_metrics({f"stop/{outcome}": 1.0}, step=trainer.global_step)
-        experiment = getattr(logger, "experiment", None)
-        summary = getattr(experiment, "summary", None)
+        experiment: Any = getattr(logger, "experiment", None)
+        summary: Any = getattr(experiment, "summary", None)
         if hasattr(summary, "update"):  # Weights & Biases
             summary.update(texts)
         if hasattr(experiment, "add_text"):  # TensorBoard

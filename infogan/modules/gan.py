@@ -78,6 +78,9 @@ class GANModule(pl.LightningModule, ABC):
             num_discriminator_updates=(num_discriminator_updates, 1),
             num_generator_updates=(num_generator_updates, 1),
         )
+        if generator_loss not in GENERATOR_LOSSES:
+            choices = " or ".join(map(repr, GENERATOR_LOSSES))
+            raise ValueError(f"generator_loss must be {choices}, got {generator_loss!r}")
         if gradient_clip_norm is not None and not gradient_clip_norm > 0:
             raise ValueError(
                 f"gradient_clip_norm must be positive, got {gradient_clip_norm}; "
@@ -86,8 +89,10 @@ class GANModule(pl.LightningModule, ABC):
         self.latents = LatentSpec(noise_dim, tuple(codes), noise_distribution)
         self.image_shape = (image_channels, image_size, image_size)
         self.networks = networks or ReferenceNetworks()
-        self.discriminator_optimizer = discriminator_optimizer or adam(2e-4)
-        self.generator_optimizer = generator_optimizer or adam(1e-3)
+        # Lightning refuses to clip for a fused optimizer in mixed precision.
+        fused = gradient_clip_norm is None
+        self.discriminator_optimizer = discriminator_optimizer or adam(2e-4, fused)
+        self.generator_optimizer = generator_optimizer or adam(1e-3, fused)
         self.adversarial_generator_loss = GENERATOR_LOSSES[generator_loss]
         self.label_smoothing = label_smoothing
         self.instance_noise_std = instance_noise_std
@@ -314,9 +319,9 @@ class VanillaGANModule(GANModule):
         return 0.0
 
 
-def adam(rate: float) -> Callable[[Iterable], Optimizer]:
+def adam(rate: float, fused: bool) -> Callable[[Iterable], Optimizer]:
     """Return the original's Adam factory at a learning rate."""
-    return lambda parameters: torch.optim.Adam(parameters, rate, betas=(0.5, 0.999), fused=True)
+    return lambda parameters: torch.optim.Adam(parameters, rate, betas=(0.5, 0.999), fused=fused)
 
 
 def check_at_least(**values: tuple[float, float]) -> None:

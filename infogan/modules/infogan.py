@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import chain
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -39,6 +39,10 @@ class InfoGANModule(GANModule):
             raise ValueError(
                 f"codes is empty with mi_weight={mi_weight}: Q has nothing to read; "
                 "add a code such as CategoricalCode, or use VanillaGANModule"
+            )
+        if not set(mi_gradient_to) <= set(get_args(Receiver)):
+            raise ValueError(
+                f"mi_gradient_to={mi_gradient_to!r} must hold only {', '.join(get_args(Receiver))}"
             )
         self.mi_weight = mi_weight
         self.mi_gradient_to = frozenset(mi_gradient_to)

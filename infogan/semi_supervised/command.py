@@ -1,34 +1,17 @@
 """The command `augment`: does an InfoGAN as data augmentation help a classifier (appendix D)?"""
 
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytorch_lightning as pl
-import torch
-from torch import Tensor
 
-from infogan.augmentation import (
-    LabelledImages,
-    Matching,
-    add_images,
-    choose_labelled,
-    class_posteriors,
-    name_categories,
-    sample_category,
-    scores_by_labels,
-    scores_by_votes,
-)
+from infogan.augmentation import Matching
 from infogan.errors import ConfigurationError
-from infogan.labelled_data import LabelledData, Split
 from infogan.modules.classifier import ClassifierModule
-from infogan.semi_supervised_report import Report, Result
-from infogan.trained_models import CategoricalGAN, load_module, train_classifier
-
-# What each classifier is trained on; `recognition` is Q with named categories, without training.
-CONDITIONS = ("labelled", "geometric", "generated", "generated+geometric")
-Names = dict[tuple[int, int], Tensor]
+from infogan.semi_supervised.inputs import CategoricalGAN, find_factor, load_module, read_split
+from infogan.semi_supervised.naming import Namer
+from infogan.semi_supervised.report import Report
+from infogan.semi_supervised.study import Study
+from infogan.semi_supervised.training import Training, device_of
 
 
 def augment(
@@ -79,18 +62,46 @@ def augment(
     Raises:
         ConfigurationError: If checkpoint, data and options do not fit together.
     """
-    check_counts(
-        labels_per_class=labels_per_class,
-        images_per_category=(images_per_category,),
-        num_steps=(num_steps,),
-        batch_size=(batch_size - 1,),  # batch normalisation needs two images
-    )
-    gan = CategoricalGAN.load(ckpt_path, code, accelerator)
-    labelled_data = LabelledData(data, factor, gan.module.image_shape)
-    namer = Namer(gan, labelled_data, matching, classifier_path, category_names)
+    check_at_least(1, images_per_category=(images_per_category,), num_steps=(num_steps,))
+    check_at_least(1, labels_per_class=labels_per_class)
+    check_at_least(0, seeds=seeds)
+    check_at_least(2, batch_size=(batch_size,))
     report = Report(output, overwrite)
-    report.say(f"Q reads the training and the test images of {type(data).__name__} ...")
-    train, test = labelled_data.read("train", gan), labelled_data.read("test", gan)
-    report.say(f"The generator draws {images_per_category} images a category and seed ...")
-    generated = {seed: sample_categories(gan, images_per_category, seed) for seed in seeds}
-    ...
+    gan = CategoricalGAN.load(ckpt_path, code, device_of(accelerator))
+    column, num_classes = find_factor(data, factor)
+    classifier = None if classifier_path is None else load_module(classifier_path, ClassifierModule)
+    namer = Namer(gan.num_categories, num_classes, matching, classifier, category_names)
+    data.prepare_data()
+    data.setup("fit")
+    data.setup("test")
+    print("Q reads the training and the test images ...", flush=True)
+    study = Study(
+        gan=gan,
+        train=read_split(data, data.train_dataloader(), column, gan),
+        test=read_split(data, data.test_dataloader(), column, gan),
+        namer=namer,
+        training=Training(num_classes, num_steps, batch_size, accelerator),
+        images_per_category=images_per_category,
+    )
+    study.run(labels_per_class, seeds, report)
+    setting = [
+        f"InfoGAN: `{ckpt_path}`, {gan.num_categories} categories, {images_per_category} images of "
+        "each; the classifiers see them as if they were real",
+        f"categories named by {namer.describe()}",
+        f"data: {type(data).__name__}, {len(study.train.labels)} training images, of which the "
+        f"labelled are drawn, and {len(study.test.labels)} test images",
+        f"every classifier: {num_steps} steps of {batch_size} images, no selection by accuracy",
+    ]
+    print(f"\n{report.save_table(setting, gan.num_categories)}\n\nMore in {output.resolve()}")
+
+
+def check_at_least(minimum: int, **options: tuple[int, ...]) -> None:
+    """Refuse options that are empty or have a value below the minimum.
+
+    Raises:
+        ConfigurationError: For the first such option.
+    """
+    for name, values in options.items():
+        if not values or min(values) < minimum:
+            given = ",".join(map(str, values))
+            raise ConfigurationError(f"{name}=[{given}]: give numbers of at least {minimum}")

@@ -1,0 +1,54 @@
+"""Write what Q reads from images to a file."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import BasePredictionWriter
+from torch import Tensor
+
+from infogan.latents import code_names
+from infogan.modules.infogan import InfoGANModule
+
+
+class CodeWriter(BasePredictionWriter):
+    """Write the most probable value of every code, a row an image, to a CSV in the run folder.
+
+    Args:
+        filename: Name of the file; with several processes each adds its rank before the ending.
+    """
+
+    def __init__(self, filename: str = "codes.csv") -> None:
+        super().__init__(write_interval="epoch")
+        self.filename = filename
+
+    def write_on_epoch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        predictions: Sequence[Any],
+        batch_indices: Sequence[Any],
+    ) -> None:
+        """Write all predictions of this process and say where."""
+        if not isinstance(pl_module, InfoGANModule):
+            return
+        path = Path(trainer.log_dir or ".") / self.filename
+        if trainer.world_size > 1:
+            path = path.with_stem(f"{path.stem}-rank{trainer.global_rank}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["image", *code_names(pl_module.latents.codes)])
+            first = trainer.global_rank
+            for batch in predictions:
+                for values in zip(*(as_column(code) for code in batch), strict=True):
+                    writer.writerow([first, *values])
+                    first += trainer.world_size
+        print(f"codes       {path}", flush=True)
+
+
+def as_column(code: Tensor) -> list[float]:
+    """Return a batch of code values as numbers: the category of a one-hot code, else the value."""
+    return (code.argmax(dim=1) if code.shape[1] > 1 else code[:, 0]).tolist()

@@ -1,0 +1,154 @@
+"""Shared fixtures: tiny modules, an in-memory loader, and shapes checked at run time."""
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from jaxtyping import install_import_hook
+from torch import Tensor
+from torch.optim import Optimizer
+
+# Under the hook, so that every call of the pure-tensor files checks its annotated shapes.
+with install_import_hook(
+    ["infogan.latents", "infogan.networks", "infogan.objectives", "infogan.regularizers"],
+    "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
+):
+    from infogan.latents import CategoricalCode, UniformCode
+    from infogan.modules import GANModule, InfoGANModule
+
+SEED = 7
+
+
+class Loader:
+    """Batches in memory, in a fixed order."""
+
+    def __init__(self, batches: Sequence[Any]) -> None:
+        self.batches = batches
+
+    def __len__(self) -> int:
+        """Return the number of batches."""
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Walk through the batches."""
+        return iter(self.batches)
+
+
+class GradientRecorder(pl.Callback):
+    """Keeps the gradients that every optimizer step applies, by the parameter's name."""
+
+    def __init__(self) -> None:
+        self.steps: list[dict[str, Tensor]] = []
+
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
+    ) -> None:
+        """Copy the gradients of the optimizer's own parameters."""
+        own = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        self.steps.append(
+            {
+                name: torch.zeros_like(p) if p.grad is None else p.grad.clone()
+                for name, p in pl_module.named_parameters()
+                if id(p) in own
+            }
+        )
+
+
+@pytest.fixture(autouse=True)
+def random_state() -> None:
+    """Start every test from the same random state."""
+    torch.manual_seed(SEED)
+
+
+@pytest.fixture
+def float64() -> Iterator[None]:
+    """Compute in float64 for the length of a test."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture
+def build() -> Callable[..., Any]:
+    """Return a builder of 8x8 modules whose weights depend on their architecture alone."""
+
+    def build_module(kind: type[GANModule] = InfoGANModule, **arguments: Any) -> GANModule:
+        torch.manual_seed(SEED)
+        defaults: dict[str, Any] = {
+            "codes": [CategoricalCode(4), UniformCode()],
+            "noise_dim": 3,
+            "image_size": 8,
+        }
+        return kind(**(defaults | arguments))
+
+    return build_module
+
+
+@pytest.fixture
+def batches() -> Callable[..., list[Tensor]]:
+    """Return a maker of batches of random images in [0, 1], the same for the same arguments."""
+
+    def make(num: int = 1, size: int = 16, shape: tuple[int, int, int] = (1, 8, 8)) -> list[Tensor]:
+        stream = torch.Generator().manual_seed(SEED)
+        return [torch.rand(size, *shape, generator=stream) for _ in range(num)]
+
+    return make
+
+
+@pytest.fixture
+def trainer() -> Callable[..., pl.Trainer]:
+    """Return a maker of silent trainers on one CPU process."""
+
+    def make(**flags: Any) -> pl.Trainer:
+        silent: dict[str, Any] = {
+            "accelerator": "cpu",
+            "devices": 1,
+            "logger": False,
+            "enable_checkpointing": False,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "log_every_n_steps": 1,
+            "max_epochs": -1,
+        }
+        return pl.Trainer(**{**silent, **flags})
+
+    return make
+
+
+@pytest.fixture
+def fit(
+    trainer: Callable[..., pl.Trainer], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., pl.Trainer]:
+    """Return a function that trains a module on batches under one seed, and returns the trainer."""
+    monkeypatch.setenv("PL_GLOBAL_SEED", str(SEED))
+
+    def run(
+        module: GANModule, images: Sequence[Tensor], ckpt: Path | None = None, **flags: Any
+    ) -> pl.Trainer:
+        made = trainer(**{"max_steps": len(images), **flags})
+        with warnings.catch_warnings():
+            for nothing_wrong in (
+                "You defined a `validation_step` but",
+                "You're resuming from a ch",
+            ):
+                warnings.filterwarnings("ignore", message=nothing_wrong)
+            made.fit(module, Loader(images), ckpt_path=ckpt)
+        return made
+
+    return run
+
+
+@pytest.fixture
+def gradients(fit: Callable[..., pl.Trainer]) -> Callable[..., list[dict[str, Tensor]]]:
+    """Return a function that trains a module and returns the gradients of every update."""
+
+    def run(module: GANModule, images: Sequence[Tensor], **flags: Any) -> list[dict[str, Tensor]]:
+        recorder = GradientRecorder()
+        fit(module, images, callbacks=[recorder], **flags)
+        return recorder.steps
+
+    return run
