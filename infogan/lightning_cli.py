@@ -14,9 +14,10 @@ from typing import Any, Literal
 import torch
 import yaml
 from jsonargparse import ActionConfigFile, ArgumentError, Namespace
-from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, Checkpoint, ModelCheckpoint, ProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from pytorch_lightning.core import LightningModule
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.trainer import Trainer
 
 from infogan import __version__
@@ -26,7 +27,7 @@ from infogan.callbacks.predictions import CodeWriter
 from infogan.callbacks.progress import LossProgressBar, RunSummary
 from infogan.callbacks.traversal import LatentTraversal
 from infogan.errors import ConfigurationError
-from infogan.loggers import RunFolder
+from infogan.loggers import RunFolder, WandbRun
 
 CONFIG_FOLDER = Path(__file__).resolve().parent.parent / "configs"
 
@@ -65,7 +66,7 @@ class LoggedConfig(SaveConfigCallback):
         config = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
         fingerprint = getattr(getattr(trainer, "datamodule", None), "fingerprint", None)
         facts = {
-            "config": config,
+            **config,
             "code_version": code_version(),
             "torch_version": torch.__version__,
             "data_fingerprint": fingerprint() if fingerprint is not None else None,
@@ -114,14 +115,17 @@ class InfoGANCLI(LightningCLI):
         )
         parser.add_lightning_class_args(LossProgressBar, "progress_bar")
         parser.add_lightning_class_args(LatentTraversal, "traversal")
+        # Lightning's save_last writes only when the best one is written: the last needs its own.
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(ModelCheckpoint, "last_checkpoint")
         parser.set_defaults(
             {
                 "checkpoint.monitor": "val/code_accuracy",
                 "checkpoint.mode": "max",
-                "checkpoint.save_last": True,
                 "checkpoint.filename": "best-step={step}",
                 "checkpoint.auto_insert_metric_name": False,
+                "last_checkpoint.filename": "last",
+                "last_checkpoint.enable_version_counter": False,
             }
         )
         parser.add_lightning_class_args(NonFiniteStopping, "non_finite_stopping")
@@ -138,15 +142,9 @@ class InfoGANCLI(LightningCLI):
         """Leave the config as given: it rules, not the checkpoint's hyper-parameters."""
 
     def before_instantiate_classes(self) -> None:
-        """Name the loggers after the run, and find the run that `--ckpt_path last` goes on."""
+        """Check what can be checked before anything is built; find what `--ckpt_path` names."""
         config = self.config[self.subcommand]
         check_writable(config.save_dir)
-        if isinstance(config.trainer.logger, list):
-            config.trainer.logger = [
-                placed(logger, config.save_dir, self.run_name(config))
-                for logger in config.trainer.logger
-                if config.wandb != "disabled" or not logger.class_path.endswith("WandbRun")
-            ]
         if config.wandb in ("online", "offline"):
             os.environ["WANDB_MODE"] = config.wandb
         if config.get("ckpt_path") in ("last", "best"):
@@ -157,19 +155,40 @@ class InfoGANCLI(LightningCLI):
                 f"newest of name={config.name}"
             )
 
-    def run_name(self, config: Namespace) -> str:
-        """Return the run's name; scores of a checkpoint go to a folder beside the trained runs."""
-        return config.name if self.subcommand == "fit" else f"{config.name}/{self.subcommand}"
-
     def instantiate_classes(self) -> None:
         """Build model, data and trainer; what is wrong with their values is one line."""
         with as_configuration_error():
             super().instantiate_classes()
-        if self.resumed is not None:
-            folder, step = self.resumed
-            for logger in self.trainer.loggers:
-                if isinstance(logger, RunFolder):
-                    logger.resume(folder.name, step)
+
+    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
+        """Place the loggers; leave out the callbacks that the trainer's own switches turn off."""
+        if isinstance(config["logger"], list):
+            config["logger"] = self.placed(config["logger"])
+        off = [
+            kind
+            for switch, kind in (
+                ("enable_progress_bar", ProgressBar),
+                ("enable_checkpointing", Checkpoint),
+            )
+            if config.get(switch) is False
+        ]
+        kept = [callback for callback in callbacks if not isinstance(callback, tuple(off))]
+        return super()._instantiate_trainer(config, kept)
+
+    def placed(self, loggers: list[Logger]) -> list[Logger]:
+        """Give the run's folder and name to the loggers, and the run that goes on."""
+        config = self.config[self.subcommand]
+        # The scores of a checkpoint go to a folder of their own beside the trained runs.
+        name = config.name if self.subcommand == "fit" else f"{config.name}/{self.subcommand}"
+        if config.wandb == "disabled":
+            loggers = [logger for logger in loggers if not isinstance(logger, WandbRun)]
+        for logger in loggers:
+            if isinstance(logger, RunFolder | WandbRun):
+                logger.place(config.save_dir, name)
+            if isinstance(logger, RunFolder) and self.resumed is not None:
+                folder, step = self.resumed
+                logger.resume(folder.name, step)
+        return loggers
 
     def find_checkpoint(self, config: Namespace) -> None:
         """Turn `last` or `best` into the path of that checkpoint in the newest run of this name."""
@@ -186,14 +205,6 @@ class InfoGANCLI(LightningCLI):
             checkpoint = load_checkpoint(found[-1])
             self.resumed = (found[-1].parent.parent, int(checkpoint["global_step"]))
             self.save_config_kwargs = {**self.save_config_kwargs, "overwrite": True}
-
-
-def placed(logger: Namespace, save_dir: str, name: str) -> Namespace:
-    """Return a logger's config with the run's folder and name where it has none of its own."""
-    for key, value in (("save_dir", save_dir), ("name", name)):
-        if key in logger.init_args and logger.init_args[key] is None:
-            logger.init_args[key] = value
-    return logger
 
 
 def check_writable(save_dir: str) -> None:

@@ -41,7 +41,14 @@ class RunFolder(CSVLogger):
         super().__init__(
             save_dir or "runs", name, version, flush_logs_every_n_steps=flush_logs_every_n_steps
         )
+        self.given_save_dir, self.given_name = save_dir, name
         self.resumed_step: int | None = None
+
+    def place(self, save_dir: str, name: str) -> None:
+        """Take folder and name from the run where none were given."""
+        self._save_dir = self.given_save_dir or save_dir
+        self._name = self.given_name or name
+        self._root_dir = str(Path(self._save_dir) / self._name)
 
     def resume(self, version: int | str, step: int) -> None:
         """Go on in an existing run folder after `step`; later rows there are dropped."""
@@ -110,8 +117,14 @@ class WandbRun(WandbLogger):
             tags=tags,
             entity=entity,
         )
+        self.given_save_dir, self.given_name = save_dir, name
         # W&B warns about this argument, which it no longer has.
         del self._wandb_init["anonymous"]
+
+    def place(self, save_dir: str, name: str) -> None:
+        """Take folder and name from the run where none were given."""
+        self._save_dir = self._wandb_init["dir"] = self.given_save_dir or save_dir
+        self._name = self._wandb_init["name"] = self.given_name or name
 
     @property
     @rank_zero_experiment

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import pytorch_lightning as pl
@@ -11,6 +11,8 @@ import torch
 from jaxtyping import install_import_hook
 from torch import Tensor
 from torch.optim import Optimizer
+
+import cli
 
 # Under the hook, so that every call of the pure-tensor files checks its annotated shapes.
 with install_import_hook(
@@ -152,3 +154,49 @@ def gradients(fit: Callable[..., pl.Trainer]) -> Callable[..., list[dict[str, Te
         return recorder.steps
 
     return run
+
+
+class Outcome(NamedTuple):
+    """What a command left: its exit code, what it printed, and the lines of it that are errors."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def errors(self) -> list[str]:
+        """Return the lines that name an error."""
+        return [line for line in self.err.splitlines() if line.startswith("error: ")]
+
+
+@pytest.fixture
+def command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Outcome]:
+    """Return a function that runs `cli.py` with arguments, in an empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    monkeypatch.setenv("PL_GLOBAL_SEED", "0")
+
+    def run(*arguments: str) -> Outcome:
+        capsys.readouterr()
+        try:
+            code = cli.main(list(arguments))
+        except SystemExit as leaving:
+            code = leaving.code if isinstance(leaving.code, int) else 1
+        return Outcome(code, *capsys.readouterr())
+
+    return run
+
+
+TINY = (
+    "--trainer.max_epochs=1",
+    "--trainer.limit_train_batches=2",
+    "--trainer.limit_val_batches=2",
+    "--trainer.log_every_n_steps=1",
+    "--trainer.enable_progress_bar=false",
+    "--data.init_args.batch_size=8",
+    "--data.init_args.eval_batch_size=50",
+    "--traversal.num_columns=2",
+    "--wandb=disabled",
+)

@@ -101,7 +101,7 @@ class Poisoned(InfoGANModule):
 
 def gan(**kwargs: Any) -> VanillaGANModule:
     """Return a small GAN."""
-    pl.seed_everything(0, verbose=False)
+    torch.manual_seed(0)
     return VanillaGANModule(codes=[], noise_dim=8, image_size=8, **kwargs)
 
 

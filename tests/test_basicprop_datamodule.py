@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from jsonargparse import ArgumentError, ArgumentParser
+from pytorch_lightning.cli import LightningCLI
+from pytorch_lightning.demos.boring_classes import BoringModel
 from torch import Tensor
 
 from datamodules import BatchLoader
@@ -25,19 +26,20 @@ def images_of(batches: Any) -> Tensor:
     return torch.cat([batch if isinstance(batch, Tensor) else batch[0] for batch in batches])
 
 
-def test_defaults_are_the_authors_sets() -> None:
-    datamodule = BasicPropDataModule("rectangles")
+def test_defaults_are_the_authors_numbers() -> None:
+    datamodule = BasicPropDataModule("rectangles", on_the_fly=True)
     datamodule.setup("fit")
-    train = images_of(datamodule.train_dataloader())
-    assert len(datamodule.train_dataloader()) == 781
-    # The batch that is left out takes 32 of the 1,000 images of each cell at most.
-    factors, valid = datamodule.invert(train[::20])
-    assert valid.all()
-    assert datamodule.cells_covered(factors, valid) == datamodule.num_cells == 100
-    source = datamodule.eval_source
-    assert source is not None
-    _, factors = source.fetch(torch.arange(len(source)), np.random.default_rng())
+    assert len(datamodule.train_dataloader()) == 100_000 // 128
+    factors = torch.cat([factors for _, factors in datamodule.val_dataloader()])
     assert datamodule.variant_spec.cell_index(factors).bincount().tolist() == [100] * 100
+
+
+def test_fixed_training_set_is_balanced() -> None:
+    datamodule = ready(variant="rectangles", batch_size=100)
+    factors, valid = datamodule.invert(images_of(datamodule.train_dataloader()))
+    assert valid.all()
+    assert datamodule.variant_spec.cell_index(factors).bincount().tolist() == [6] * 100
+    assert datamodule.cells_covered(factors, valid) == datamodule.num_cells == 100
 
 
 @pytest.mark.parametrize("on_the_fly", [False, True])
@@ -159,12 +161,21 @@ def test_impossible_numbers_are_refused(name: str) -> None:
         BasicPropDataModule(**{name: -1})  # type: ignore[arg-type]
 
 
-def test_yaml_reaches_every_argument() -> None:
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(BasicPropDataModule, "data")
-    for name in get_args(VariantName):
-        config = parser.parse_args([f"--data.variant={name}", "--data.continuous=true"])
-        datamodule = parser.instantiate_classes(config).data
-        assert datamodule.variant_spec == VARIANTS[name].continuous()
-    with pytest.raises(ArgumentError, match="circles"):
-        parser.parse_args(["--data.variant=circles"])
+def parse(*arguments: str) -> BasicPropDataModule:
+    flags = ["--trainer.accelerator=cpu", "--trainer.logger=false", *arguments]
+    cli = LightningCLI(
+        BoringModel, BasicPropDataModule, save_config_callback=None, run=False, args=flags
+    )
+    return cli.datamodule
+
+
+@pytest.mark.parametrize("name", get_args(VariantName))
+def test_the_command_line_builds_every_variant(name: str) -> None:
+    datamodule = parse(f"--data.variant={name}", "--data.continuous=true")
+    assert datamodule.variant_spec == VARIANTS[name].continuous()
+
+
+def test_the_command_line_names_the_variants(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse("--data.variant=circles")
+    assert "diameters" in capsys.readouterr().err

@@ -56,13 +56,14 @@ def test_discrete_factors_of_real_images_are_read_exactly(name: Any, noise: Nois
 @pytest.mark.parametrize("name", VARIANTS)
 def test_continuous_factors_of_real_images_are_read_closely(name: Any, noise: Noise) -> None:
     variant = get_variant(name, continuous=True)
-    images, factors = members(variant, noise, 1000)
+    images, factors = members(variant, noise, 300)
     found, valid = variant.invert(images)
     ranges = torch.tensor([factor.high - factor.low for factor in variant.factors])
     error = (found - factors).abs() / ranges
     # A real image tells a position to 0.01 px without noise, to 0.4 px with it.
     limit = 0.025 if noise.foreground or noise.background else 0.002
-    assert ((error <= limit).all(dim=1) & valid).float().mean() >= 0.999
+    assert valid.all()
+    assert (error <= limit).all()
 
 
 @pytest.mark.parametrize("position", range(10))
@@ -113,7 +114,7 @@ def test_uneven_surfaces_are_tolerated(name: str) -> None:
 
 
 def noise_images(name: str) -> dict[str, Tensor]:
-    shape = (200, *VARIANTS[name].image_shape)
+    shape = (50, *VARIANTS[name].image_shape)
     blobs = blur(blur(blur(torch.rand(shape))))
     return {
         "blank": torch.zeros(shape),
@@ -155,7 +156,7 @@ def test_digits_are_rejected(name: Any, continuous: bool) -> None:
 @pytest.mark.parametrize("name", VARIANTS)
 def test_other_brightness_is_rejected(name: Any, noise: Noise, continuous: bool) -> None:
     variant = get_variant(name, continuous)
-    images, _ = members(variant, noise, 200)
+    images, _ = members(variant, noise, 50)
     assert variant.valid_share(images / 2) == 0
     assert variant.valid_share(1 - images) == 0
     assert variant.valid_share(0.4 + 0.6 * images) == 0
@@ -192,8 +193,8 @@ NOT_LINES = {
     "upper half": canvas((9, 13, 0, 14)),
     "lower half": canvas((9, 13, 14, 28)),
     "three quarters": canvas((9, 13, 0, 21)),
-    "wide": canvas((9, 14, 0, 28)),
-    "narrow": canvas((9, 12, 0, 28)),
+    "wide": canvas((9, 15, 0, 28)),
+    "narrow": canvas((9, 11, 0, 28)),
     "horizontal": canvas((0, 28, 9, 13)),
     "interrupted": canvas((9, 13, 0, 12), (9, 13, 15, 28)),
     "left of all": canvas((1, 5, 0, 28)),
@@ -206,6 +207,11 @@ NOT_LINES = {
 def test_what_is_no_line_is_rejected(kind: str, continuous: bool) -> None:
     images = torch.cat([NOT_LINES[kind], 0.76 * NOT_LINES[kind] + 0.1])
     assert not get_variant("line", continuous).invert(images)[1].any()
+
+
+@pytest.mark.parametrize("width", [3, 5])
+def test_a_line_a_pixel_wider_or_narrower_is_rejected(width: int) -> None:
+    assert VARIANTS["line"].valid_share(canvas((9, 9 + width, 0, 28))) == 0
 
 
 def test_a_line_off_the_grid_is_valid_only_if_continuous() -> None:
@@ -245,7 +251,7 @@ def test_what_is_no_pair_of_rectangles_is_rejected(kind: str, continuous: bool) 
 def test_each_variant_rejects_the_others() -> None:
     for name in GRAY:
         for other in set(GRAY) - {name}:
-            images, _ = members(VARIANTS[other], Noise(foreground=True), 300)
+            images, _ = members(VARIANTS[other], Noise(foreground=True), 100)
             assert VARIANTS[name].valid_share(images) == 0, (name, other)
 
 

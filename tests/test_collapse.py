@@ -8,12 +8,12 @@ from typing import Any, cast
 import pytest
 import torch
 from pytorch_lightning.loggers import CSVLogger
-from small_gan import Script, bars, fit, gan, run_on_two_ranks
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer
 
 from infogan.callbacks.collapse import CollapseStopping, Signs, probe, rms_std
 from infogan.callbacks.stopping import RunStoppedError
+from tests.small_gan import Script, bars, fit, gan, run_on_two_ranks
 
 HEALTHY = Signs(
     d_real=0.7,

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from conftest import Loader
 from PIL import Image
+from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from datamodules import MNISTDataModule, write_idx
@@ -18,7 +20,7 @@ from infogan.latents import CategoricalCode, LatentCode, UniformCode
 from infogan.modules import GANModule, InfoGANModule, VanillaGANModule
 from infogan.modules.classifier import ClassifierModule
 from infogan.semi_supervised import augment
-from infogan.semi_supervised.inputs import CategoricalGAN, read_split
+from infogan.semi_supervised.inputs import CategoricalGAN, read_split, selection_metric
 from infogan.semi_supervised.naming import Namer
 from infogan.semi_supervised.report import Report, summary
 from infogan.semi_supervised.study import Study
@@ -279,6 +281,18 @@ def test_the_second_categorical_code_can_be_chosen(build: Build, save: Callable[
     assert (second.code_index, second.num_categories) == (2, 4)
     posteriors = second.recognize(torch.rand(5, 1, 8, 8))
     torch.testing.assert_close(posteriors.sum(dim=1), torch.ones(5))
+
+
+def test_a_checkpoint_that_was_chosen_by_a_metric_is_told_from_the_last(
+    build: Build, tmp_path: Path, batches: Callable[..., list[Tensor]], trainer: MakeTrainer
+) -> None:
+    keep = ModelCheckpoint(
+        tmp_path, "best", monitor="train/generator_loss", save_last=True, every_n_train_steps=1
+    )
+    made = trainer(max_steps=2, enable_checkpointing=True, callbacks=[keep])
+    made.fit(build(), Loader(batches(2)), [])
+    assert selection_metric(tmp_path / "best.ckpt") == "train/generator_loss"
+    assert selection_metric(tmp_path / "last.ckpt") is None
 
 
 # What is refused, in one line

@@ -7,7 +7,11 @@ import pytest
 import torch
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.plugins.precision import MixedPrecision
-from small_gan import (
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from infogan.callbacks.finite import NonFiniteStopping, describe
+from infogan.callbacks.stopping import RunStoppedError
+from tests.small_gan import (
     BAD_STEP,
     BATCH_SIZE,
     INFINITY,
@@ -18,10 +22,6 @@ from small_gan import (
     run_on_two_ranks,
     saver,
 )
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-from infogan.callbacks.finite import NonFiniteStopping, describe
-from infogan.callbacks.stopping import RunStoppedError
 
 
 def assert_good_checkpoint(path: Path, step: int) -> None:

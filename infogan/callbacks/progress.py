@@ -130,4 +130,4 @@ class RunSummary(pl.Callback):
 
 def plain(metrics: Mapping[str, Tensor]) -> dict[str, float]:
     """Return metrics as Python numbers."""
-    return {name: float(value) for name, value in metrics.items()}
+    return {name: float(value) for name, value in metrics.items() if name != "step"}

@@ -1,6 +1,7 @@
 """A supervised classifier on the reference trunk, to measure others' images with (appendix D)."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
@@ -50,9 +51,7 @@ class ClassifierModule(pl.LightningModule):
         self.num_classes = num_classes
         self.factor = factor
         self.transform = transform
-        self.optimizer_factory = optimizer or (
-            lambda parameters: Adam(parameters, 1e-3, fused=True)
-        )
+        self.optimizer_factory = optimizer or partial(Adam, lr=1e-3, fused=True)
         self.trunk = Trunk(self.image_shape, leaky_slope)
         self.head = RecognitionHead(self.trunk.feature_dim, num_classes, leaky_slope)
         self.apply(initialize_for_few_steps)
@@ -118,7 +117,7 @@ class ClassifierModule(pl.LightningModule):
                 f"factors (column: name (values)) {columns}: set both to one of them"
             )
 
-    def with_labels(self, batch: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    def with_labels(self, batch: Tensor | Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Return a batch's images and classes, (batch,) int64, from (images, factors)."""
         if isinstance(batch, Tensor) or len(batch) != 2:
             raise ConfigurationError(

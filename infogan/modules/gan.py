@@ -1,28 +1,23 @@
 """The adversarial game of equation 1 as a LightningModule with manual optimization."""
 
-import os
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any, Literal, final
 
-import numpy as np
-import pytorch_lightning as pl
 import torch
 from pytorch_lightning.cli import OptimizerCallable
-from pytorch_lightning.core.optimizer import LightningOptimizer, do_nothing_closure
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from infogan.errors import ConfigurationError
 from infogan.latents import LatentCode, LatentSpec
-from infogan.networks import NetworkFactory, ReferenceNetworks
+from infogan.modules.manual import ManualModule
+from infogan.networks import Discriminator, NetworkFactory, ReferenceNetworks
 from infogan.objectives import GENERATOR_LOSSES, discriminator_loss, jensen_shannon_estimate
 from infogan.regularizers import add_instance_noise, linear_decay, r1_penalty
 
 
-class GANModule(pl.LightningModule, ABC):
+class GANModule(ManualModule, ABC):
     """A GAN: owns both updates; subclasses add an information term through two hooks.
 
     A batch is one discriminator update, then one generator update on fresh latents.
@@ -67,8 +62,7 @@ class GANModule(pl.LightningModule, ABC):
         num_generator_updates: int = 1,
         gradient_clip_norm: float | None = None,
     ) -> None:
-        super().__init__()
-        self.automatic_optimization = False
+        super().__init__(gradient_clip_norm)
         self.save_hyperparameters(ignore=["discriminator_optimizer", "generator_optimizer"])
         check_range(label_smoothing=(label_smoothing, 0.0, 1.0))
         check_at_least(
@@ -81,11 +75,6 @@ class GANModule(pl.LightningModule, ABC):
         if generator_loss not in GENERATOR_LOSSES:
             choices = " or ".join(map(repr, GENERATOR_LOSSES))
             raise ValueError(f"generator_loss must be {choices}, got {generator_loss!r}")
-        if gradient_clip_norm is not None and not gradient_clip_norm > 0:
-            raise ValueError(
-                f"gradient_clip_norm must be positive, got {gradient_clip_norm}; "
-                "use null for no clipping"
-            )
         self.latents = LatentSpec(noise_dim, tuple(codes), noise_distribution)
         self.image_shape = (image_channels, image_size, image_size)
         self.networks = networks or ReferenceNetworks()
@@ -100,10 +89,8 @@ class GANModule(pl.LightningModule, ABC):
         self.r1_weight = r1_weight
         self.num_discriminator_updates = num_discriminator_updates
         self.num_generator_updates = num_generator_updates
-        self.gradient_clip_norm = gradient_clip_norm
-        self.generator = self.networks.generator(self.latents.dim, self.image_shape)
-        self.discriminator = self.networks.discriminator(self.image_shape)
-        self.scalars: dict[str, Tensor] = {}
+        self.generator: nn.Module = self.networks.generator(self.latents.dim, self.image_shape)
+        self.discriminator: Discriminator = self.networks.discriminator(self.image_shape)
 
     # ---- hooks ---------------------------------------------------------------------------------
 
@@ -191,46 +178,9 @@ class GANModule(pl.LightningModule, ABC):
             self.generator_optimizer(self.generator.parameters()),
         ]
 
-    @contextmanager
-    def update(self, optimizer: LightningOptimizer) -> Iterator[Callable[[Tensor], None]]:
-        """Freeze all that `optimizer` does not own; yield the function that takes one step."""
-
-        def minimize(loss: Tensor) -> None:
-            optimizer.zero_grad()
-            self.manual_backward(loss)
-            if self.gradient_clip_norm is not None:
-                self.clip_gradients(optimizer, self.gradient_clip_norm, "norm")
-            optimizer.step()
-
-        self.toggle_optimizer(optimizer)
-        try:
-            yield minimize
-        finally:
-            self.untoggle_optimizer(optimizer)
-
-    def counted_once(self) -> list[LightningOptimizer]:
-        """Return both optimizers, whose steps Lightning shall not count as `global_step`."""
-        optimizers = self.optimizers()
-        assert isinstance(optimizers, list)
-        for optimizer in optimizers:
-            optimizer._on_before_step = do_nothing_closure
-            optimizer._on_after_step = do_nothing_closure
-        return optimizers
-
-    def count_batch(self) -> None:
-        """Advance `trainer.global_step` by one batch."""
-        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
-        progress.increment_ready()
-        progress.increment_completed()
-
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Seed the step from (seed, rank, step): ranks differ, a resumed run draws the same."""
-        seed = np.random.SeedSequence([self.seed, self.global_rank, self.global_step])
-        torch.manual_seed(int(seed.generate_state(1)[0]))
-
     def on_fit_start(self) -> None:
         """Fix the run's seed and check that the data fits the networks."""
-        self.seed = int(os.environ.get("PL_GLOBAL_SEED", torch.initial_seed() % 2**32))
+        super().on_fit_start()
         data_shape = getattr(getattr(self.trainer, "datamodule", None), "image_shape", None)
         if data_shape is not None and tuple(data_shape) != self.image_shape:
             raise ConfigurationError(
@@ -276,33 +226,6 @@ class GANModule(pl.LightningModule, ABC):
     def forward(self, latent: Tensor) -> Tensor:
         """Return G(z, c), as `generate`."""
         return self.generate(latent)
-
-    def record(self, **scalars: Tensor) -> None:
-        """Keep this step's scalars until they are logged."""
-        self.scalars.update({name: value.detach() for name, value in scalars.items()})
-
-    def on_train_start(self) -> None:
-        """Start the clock; a run that goes on within an epoch does not start the epoch again."""
-        self.start_clock()
-
-    def on_train_epoch_start(self) -> None:
-        """Restart the clock, which leaves out the validation."""
-        self.start_clock()
-
-    def start_clock(self) -> None:
-        """Start to measure `train/images_per_second`."""
-        self.clock, self.images_seen = time.perf_counter(), 0
-
-    def log_scalars(self, num_images: int) -> None:
-        """Log the step's scalars every `log_every_n_steps` batches; `global_step` has counted."""
-        self.images_seen += num_images * self.trainer.world_size
-        every = self.trainer.log_every_n_steps
-        if every == 0 or self.global_step % every:
-            return
-        rate = self.images_seen / (time.perf_counter() - self.clock)
-        self.start_clock()
-        values = {f"train/{name}": value for name, value in self.scalars.items()}
-        self.log_dict({**values, "train/images_per_second": rate, "step": float(self.global_step)})
 
 
 class VanillaGANModule(GANModule):

@@ -135,6 +135,7 @@ class InfoGANModule(GANModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the codes' scores on the validation images."""
+        super().on_validation_epoch_end()
         self.log_scores("val")
 
     def on_test_epoch_end(self) -> None:

@@ -7,7 +7,13 @@ import pytorch_lightning as pl
 from infogan.augmentation import Matching
 from infogan.errors import ConfigurationError
 from infogan.modules.classifier import ClassifierModule
-from infogan.semi_supervised.inputs import CategoricalGAN, find_factor, load_module, read_split
+from infogan.semi_supervised.inputs import (
+    CategoricalGAN,
+    find_factor,
+    load_module,
+    read_split,
+    selection_metric,
+)
 from infogan.semi_supervised.naming import Namer
 from infogan.semi_supervised.report import Report
 from infogan.semi_supervised.study import Study
@@ -92,6 +98,11 @@ def augment(
         f"labelled are drawn, and {len(study.test.labels)} test images",
         f"every classifier: {num_steps} steps of {batch_size} images, no selection by accuracy",
     ]
+    if (metric := selection_metric(ckpt_path)) is not None:
+        setting.append(
+            f"caution: this checkpoint was kept for its {metric}, which may have seen the test "
+            "labels; `last.ckpt` is free of that choice"
+        )
     print(f"\n{report.save_table(setting, gan.num_categories)}\n\nMore in {output.resolve()}")
 
 

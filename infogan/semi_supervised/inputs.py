@@ -48,6 +48,19 @@ def load_module(path: Path, kind: type[Module]) -> Module:
     return module.eval()
 
 
+def selection_metric(path: Path) -> str | None:
+    """Return the metric that a checkpoint was kept for, if it was the best; else None.
+
+    The code accuracy of this project is measured with the labels of the test images.
+    """
+    saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    for name, state in saved.get("callbacks", {}).items():
+        best = state.get("best_model_path") if name.startswith("ModelCheckpoint") else None
+        if best and Path(best).name == path.name:
+            return state["monitor"]
+    return None
+
+
 @dataclass(frozen=True)
 class CategoricalGAN:
     """A trained InfoGAN, seen through one of its categorical codes.

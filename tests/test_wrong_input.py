@@ -1,0 +1,114 @@
+"""Wrong input: one clear line, a non-zero exit code, no traceback, nothing lost."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from datamodules.mnist import MNISTDataModule
+from tests.conftest import TINY, Outcome
+
+Command = Callable[..., Outcome]
+BASE = ("fit", "--config", "infogan_mnist.yaml", *TINY)
+
+
+def one_clear_line(outcome: Outcome, *words: str) -> None:
+    """Check the contract: the last line is the only error, and says these words."""
+    assert outcome.code == 2
+    assert "Traceback" not in outcome.err + outcome.out
+    assert len(outcome.errors) == 1
+    (line,) = outcome.errors
+    assert outcome.err.rstrip().endswith(line)
+    assert len(line) < 400
+    for word in words:
+        assert word in line, line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--model.init_args.foo=3"], ["foo", "not accepted"]),
+        (["--trainer.max_epoch=3"], ["max_epoch"]),
+        (["--model.init_args.noise_dim=many"], ["noise_dim", "int", "many"]),
+        (["--model.init_args.noise_dim=-1"], ["noise_dim", "-1"]),
+        (["--model.init_args.mi_weight=-0.5"], ["mi_weight", "-0.5"]),
+        (["--data.init_args.batch_size=0"], ["batch_size", "0"]),
+        (["--traversal.num_columns=0"], ["num_columns", "0"]),
+        (
+            [
+                '--model.init_args.codes=[{"class_path": "CategoricalCode", "init_args": '
+                '{"num_categories": 1}}]'
+            ],
+            ["num_categories", "1", "at least 2"],
+        ),
+        (["--model.init_args.codes=[]"], ["codes", "VanillaGANModule"]),
+        (
+            ["--model.init_args.codes=[]", "--model.init_args.noise_dim=0"],
+            ["noise_dim=0", "codes=[]"],
+        ),
+        (["--model.init_args.image_size=30"], ["image_size", "30", "multiple of 4"]),
+        (["--model.init_args.image_size=32"], ["image_size=32", "(1, 28, 28)"]),
+        (["--ckpt_path=missing.ckpt"], ["ckpt_path=missing.ckpt"]),
+        (["--ckpt_path=last"], ["ckpt_path=last", "start without"]),
+        (["--trainer.gradient_clip_val=1"], ["gradient_clip_val"]),
+        (["--trainer.accumulate_grad_batches=2"], ["accumulate_grad_batches"]),
+    ],
+    ids=lambda value: " ".join(value)[:60],
+)
+def test_wrong_values(command: Command, arguments: list[str], words: list[str]) -> None:
+    one_clear_line(command(*BASE, *arguments), *words)
+    assert not list(Path().glob("runs/**/*.ckpt"))
+
+
+def test_unknown_config(command: Command) -> None:
+    one_clear_line(command("fit", "--config", "nope.yaml"), "nope.yaml", "infogan_mnist.yaml")
+
+
+def test_bad_yaml(command: Command) -> None:
+    Path("bad.yaml").write_text("model: [\n")
+    one_clear_line(command("fit", "--config", "bad.yaml"), "bad.yaml", "line 2")
+
+
+def test_no_config(command: Command) -> None:
+    one_clear_line(command("fit"), "model")
+
+
+def test_unknown_verb(command: Command) -> None:
+    outcome = command("train")
+    assert outcome.code == 2 and "invalid choice: 'train'" in outcome.err
+
+
+def test_unwritable_run_folder(command: Command) -> None:
+    Path("runs").write_text("a file, not a folder")
+    one_clear_line(command(*BASE), "save_dir=runs", "--save_dir")
+    assert Path("runs").read_text() == "a file, not a folder"
+
+
+def test_corrupted_data(command: Command) -> None:
+    source = MNISTDataModule()
+    source.prepare_data()
+    shutil.copytree(Path(source.data_dir) / "MNIST", "data/MNIST")
+    damaged = Path("data/MNIST/raw/t10k-labels-idx1-ubyte")
+    damaged.write_bytes(damaged.read_bytes()[:5000])
+    outcome = command(*BASE, "--data.init_args.data_dir=data", "--data.init_args.download=false")
+    one_clear_line(outcome, "t10k-labels-idx1-ubyte", "27ae3e4e09519cfbb04c329615203637")
+    assert damaged.stat().st_size == 5000
+
+
+def test_checkpoint_of_another_architecture(command: Command) -> None:
+    assert command(*BASE).code == 0
+    checkpoint = "runs/infogan_mnist/version_0/checkpoints/last.ckpt"
+    outcome = command(*BASE, "--model.init_args.noise_dim=30", "--ckpt_path", checkpoint)
+    one_clear_line(outcome, "another architecture", "generator.dense.0.weight", "(1024, 74)")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])
+def test_a_file_that_is_no_checkpoint(command: Command, content: bytes | None) -> None:
+    if content is None:  # cut short
+        assert command(*BASE).code == 0
+        whole = Path("runs/infogan_mnist/version_0/checkpoints/last.ckpt").read_bytes()
+        content = whole[: len(whole) // 2]
+    Path("x.ckpt").write_bytes(content)
+    outcome = command(*BASE, "--ckpt_path=x.ckpt")
+    one_clear_line(outcome, "ckpt_path=x.ckpt", "cannot be read")
