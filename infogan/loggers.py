@@ -48,7 +48,7 @@ class RunFolder(CSVLogger):
         """Take folder and name from the run where none were given."""
         self._save_dir = self.given_save_dir or save_dir
         self._name = self.given_name or name
-        self._root_dir = str(Path(self._save_dir) / self._name)
+        self._root_dir = self._save_dir
 
     def resume(self, version: int | str, step: int) -> None:
         """Go on in an existing run folder after `step`; later rows there are dropped."""

@@ -114,7 +114,7 @@ def test_shapes_have_their_area_and_size_and_are_centred(
     image = draw("shapes", shape, index) / 255
     assert image.sum() == pytest.approx(area * size**2, rel=0.02)
     np.testing.assert_array_equal(image, image[:, ::-1])
-    rows, columns = image.any(axis=1).nonzero()[0], image.any(axis=0).nonzero()[0]
+    rows, columns = np.flatnonzero(image.any(axis=1)), np.flatnonzero(image.any(axis=0))
     assert (rows[0], rows[-1]) == (14 - size // 2, 13 + size // 2)
     assert len(columns) == size
     widths = image.sum(axis=1)[rows]

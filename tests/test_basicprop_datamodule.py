@@ -2,7 +2,6 @@
 
 from typing import Any, get_args
 
-import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -164,7 +163,12 @@ def test_impossible_numbers_are_refused(name: str) -> None:
 def parse(*arguments: str) -> BasicPropDataModule:
     flags = ["--trainer.accelerator=cpu", "--trainer.logger=false", *arguments]
     cli = LightningCLI(
-        BoringModel, BasicPropDataModule, save_config_callback=None, run=False, args=flags
+        BoringModel,
+        BasicPropDataModule,
+        save_config_callback=None,
+        seed_everything_default=False,
+        run=False,
+        args=flags,
     )
     return cli.datamodule
 

@@ -12,9 +12,9 @@ from torchvision.datasets import MNIST
 from datamodules import DataError, MNISTDataModule
 from datamodules.basicprop import VARIANTS, BasicPropDataModule, Noise
 from datamodules.basicprop.render import render
-from datamodules.basicprop.sources import fixed_set
+from datamodules.basicprop.sources import Split, fixed_set
 
-SIZES = {"train_size": 150, "eval_size": 120}
+SIZES: dict[str, Any] = {"train_size": 150, "eval_size": 120}
 GRAY = [name for name, variant in VARIANTS.items() if variant.num_channels == 1]
 
 
@@ -26,9 +26,10 @@ def test_torchvision_reads_the_images_with_their_cells(
     paths = render(str(tmp_path), name, continuous=continuous, **SIZES)
     assert sorted(paths) == sorted(path for path in tmp_path.rglob("*") if path.is_file())
     variant = VARIANTS[name].continuous() if continuous else VARIANTS[name]
-    for train, split, size in ((True, "train", 150), (False, "eval", 120)):
+    splits: list[tuple[bool, Split, int]] = [(True, "train", 150), (False, "eval", 120)]
+    for train, split, size in splits:
         dataset = MNIST(str(tmp_path), train=train)
-        images, factors = fixed_set(variant, split, size, 0, Noise(foreground=True))  # type: ignore[arg-type]
+        images, factors = fixed_set(variant, split, size, 0, Noise(foreground=True))
         assert dataset.data.equal(images[:, 0])
         assert dataset.targets.equal(variant.cell_index(factors))
         prefix = "train" if train else "t10k"
@@ -114,5 +115,5 @@ def test_rgb_variants_become_archives(tmp_path: Path) -> None:
 def test_impossible_numbers_are_refused(tmp_path: Path, wrong: dict[str, int]) -> None:
     ((name, value),) = wrong.items()
     with pytest.raises(ValueError, match=f"^{name}={value} must be at least {value + 1}"):
-        render(str(tmp_path), **{**SIZES, **wrong})  # type: ignore[arg-type]
+        render(str(tmp_path), **{**SIZES, **wrong})
     assert not list(tmp_path.iterdir())

@@ -8,7 +8,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-REFERENCE = re.compile(r"`((?:infogan|datamodules|configs|tests|docs)/[\w/]+\.(?:py|yaml|md))(?::([\w.]+))?`")
+REFERENCE = re.compile(
+    r"`((?:infogan|datamodules|configs|tests|docs)/[\w/]+\.(?:py|yaml|md))(?::([\w.]+))?`"
+)
 
 
 def references() -> list[tuple[str, str, str]]:

@@ -1,44 +1,27 @@
-"""The `augment` command: on a generator that is known to be good, and on checkpoints."""
+"""The semi-supervised study on a generator that is known to be good."""
 
-import csv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import pytorch_lightning as pl
 import torch
-from conftest import Loader
-from PIL import Image
-from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 
-from datamodules import MNISTDataModule, write_idx
-from infogan.errors import ConfigurationError
-from infogan.latents import CategoricalCode, LatentCode, UniformCode
-from infogan.modules import GANModule, InfoGANModule, VanillaGANModule
+from infogan.latents import CategoricalCode, UniformCode
+from infogan.modules import InfoGANModule
 from infogan.modules.classifier import ClassifierModule
-from infogan.semi_supervised import augment
-from infogan.semi_supervised.inputs import CategoricalGAN, read_split, selection_metric
+from infogan.semi_supervised.inputs import CategoricalGAN, read_split
 from infogan.semi_supervised.naming import Namer
-from infogan.semi_supervised.report import Report, summary
+from infogan.semi_supervised.report import Report
 from infogan.semi_supervised.study import Study
 from infogan.semi_supervised.training import Training
-
-Build = Callable[..., GANModule]
-MakeTrainer = Callable[..., pl.Trainer]
+from tests.stripes import brightness, stripe_data, stripes
 
 # Category k of DrawingGAN draws the stripe of class MEANINGS[k].
 MEANINGS = [2, 0, 3, 1]
-CONDITIONS = ["recognition", "labelled", "geometric", "generated", "generated+geometric"]
 
-
-def stripes(classes: Tensor) -> Tensor:
-    """Return noisy 8x8 images whose bright row tells the class, 0 to 3."""
-    images = 0.3 * torch.rand(len(classes), 1, 8, 8)
-    images[torch.arange(len(classes)), 0, 2 * classes] += 0.7
-    return images
+MakeStudy = Callable[..., Study]
 
 
 class DrawingGAN(InfoGANModule):
@@ -49,27 +32,13 @@ class DrawingGAN(InfoGANModule):
         return stripes(torch.tensor(MEANINGS)[categories])
 
     def recognize(self, images: Tensor) -> tuple[Tensor, ...]:
-        rows = images[:, 0, ::2].sum(dim=2)  # (batch, classes)
-        return (rows[:, MEANINGS], images.new_zeros(len(images), 1))
+        return (brightness(images)[:, MEANINGS], images.new_zeros(len(images), 1))
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> MNISTDataModule:
-    """Return 400 training and 80 test images of four stripes, in MNIST's format."""
-    folder = tmp_path / "MNIST" / "raw"
-    for split, number in (("train", 400), ("t10k", 80)):
-        classes = torch.arange(number) % 4
-        images = stripes(classes).mul(255).byte().squeeze(1).numpy()
-        write_idx(folder / f"{split}-images-idx3-ubyte", images)
-        write_idx(folder / f"{split}-labels-idx1-ubyte", classes.numpy().astype(np.uint8))
-    return MNISTDataModule(
-        str(tmp_path), batch_size=50, eval_batch_size=30, verify=False, labelled=True
-    )
-
-
-@pytest.fixture
-def make_study(data: MNISTDataModule) -> Callable[..., Study]:
+def make_study(tmp_path: Path) -> MakeStudy:
     """Return a maker of studies of DrawingGAN."""
+    data = stripe_data(tmp_path)
     data.setup("fit")
     gan = CategoricalGAN(
         DrawingGAN([CategoricalCode(4), UniformCode()], image_size=8).eval(), code_index=0
@@ -88,28 +57,7 @@ def make_study(data: MNISTDataModule) -> Callable[..., Study]:
     return make
 
 
-@pytest.fixture
-def save(trainer: MakeTrainer, tmp_path: Path) -> Callable[[pl.LightningModule], Path]:
-    """Return a function that writes a module's checkpoint."""
-
-    def write(module: pl.LightningModule) -> Path:
-        made = trainer()
-        made.strategy.connect(module)
-        made.save_checkpoint(tmp_path / "saved.ckpt")
-        return tmp_path / "saved.ckpt"
-
-    return write
-
-
-def rows_of(folder: Path) -> list[dict[str, str]]:
-    with (folder / "results.csv").open() as file:
-        return list(csv.DictReader(file))
-
-
-# A generator without mistakes
-
-
-def test_one_label_a_class_names_every_category(make_study: Callable[..., Study]) -> None:
+def test_one_label_a_class_names_every_category(make_study: MakeStudy) -> None:
     study = make_study()
     runs = list(study.runs([1, 5], {0: torch.empty(0), 1: torch.empty(0)}))
     assert [(run.seed, run.labels_per_class) for run in runs] == [(0, 1), (0, 5), (1, 1), (1, 5)]
@@ -117,20 +65,20 @@ def test_one_label_a_class_names_every_category(make_study: Callable[..., Study]
 
 
 def test_generated_images_lift_a_classifier_with_one_label(
-    make_study: Callable[..., Study], tmp_path: Path
+    make_study: MakeStudy, tmp_path: Path
 ) -> None:
     report = Report(tmp_path / "out", overwrite=False)
     make_study().run([1], [0, 1], report)
-    accuracy = {c: [r.accuracy for r in report.results if r.condition == c] for c in CONDITIONS}
+    accuracy: dict[str, list[float]] = {}
+    for result in report.results:
+        accuracy.setdefault(result.condition, []).append(result.accuracy)
     assert accuracy["recognition"] == [1, 1]
     assert min(accuracy["generated"]) > 0.95
     assert min(accuracy["generated"]) >= max(accuracy["labelled"])
     assert {result.naming_correct for result in report.results} == {4}
 
 
-def test_swapped_names_are_counted_and_cost_accuracy(
-    make_study: Callable[..., Study], tmp_path: Path
-) -> None:
+def test_swapped_names_are_counted_and_cost_accuracy(make_study: MakeStudy, tmp_path: Path) -> None:
     report = Report(tmp_path / "out", overwrite=False)
     make_study(category_names=[0, 2, 3, 1]).run([1], [0], report)
     accuracy = {result.condition: result.accuracy for result in report.results}
@@ -140,18 +88,16 @@ def test_swapped_names_are_counted_and_cost_accuracy(
 
 
 def test_a_classifier_names_the_categories_by_their_images(
-    make_study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+    make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        ClassifierModule, "forward", lambda self, images: images[:, 0, ::2].sum(dim=2)
-    )
+    monkeypatch.setattr(ClassifierModule, "forward", lambda self, images: brightness(images))
     study = make_study(classifier=ClassifierModule(4, image_size=8))
     (run,) = study.runs([1], {0: study.sample_categories(0)})
     assert run.names.tolist() == MEANINGS
 
 
 def test_labelled_images_come_from_the_training_split_alone(
-    make_study: Callable[..., Study],
+    make_study: MakeStudy,
 ) -> None:
     study = make_study()
     (run,) = study.runs([5], {0: torch.empty(0)})
@@ -170,223 +116,24 @@ def test_labelled_images_come_from_the_training_split_alone(
     assert not chosen & contents(test.images)
     assert len(test.labels) == 80
     assert test.images.max() <= 1
-    assert torch.equal(stripe_of(labelled.images), labelled.labels)
-    assert torch.equal(stripe_of(test.images), test.labels)
+    assert torch.equal(brightness(labelled.images).argmax(dim=1), labelled.labels)
+    assert torch.equal(brightness(test.images).argmax(dim=1), test.labels)
 
 
-def stripe_of(images: Tensor) -> Tensor:
-    return images[:, 0, ::2].sum(dim=2).argmax(dim=1)
-
-
-def test_the_generated_images_bear_the_names_in_training(make_study: Callable[..., Study]) -> None:
+def test_the_generated_images_bear_the_names_in_training(make_study: MakeStudy) -> None:
     study = make_study()
     generated = study.sample_categories(0)
     (run,) = study.runs([2], {0: generated})
     both = study.training_sets(run, generated)["generated"]
     assert both is not None
     assert len(both.labels) == 2 * 4 + 4 * 40
-    assert torch.equal(stripe_of(both.images), both.labels)
+    assert torch.equal(brightness(both.images).argmax(dim=1), both.labels)
 
 
 def test_seeds_draw_other_samples_and_the_same_seed_the_same(
-    make_study: Callable[..., Study],
+    make_study: MakeStudy,
 ) -> None:
     study = make_study()
     first, second, again = (study.sample_categories(seed) for seed in (0, 1, 0))
     assert torch.equal(first, again)
     assert not torch.equal(first, second)
-
-
-# The command on a checkpoint
-
-
-def test_the_command_writes_its_results_and_repeats_them(
-    build: Build, save: Callable[..., Path], data: MNISTDataModule, tmp_path: Path
-) -> None:
-    checkpoint = save(build())
-    options: dict[str, Any] = {
-        "labels_per_class": (1, 2),
-        "images_per_category": 6,
-        "seeds": (3, 4),
-        "num_steps": 2,
-        "batch_size": 8,
-        "accelerator": "cpu",
-    }
-    augment(checkpoint, data, tmp_path / "first", **options)
-    augment(checkpoint, data, tmp_path / "second", **options)
-    first, second = rows_of(tmp_path / "first"), rows_of(tmp_path / "second")
-    assert list(first[0]) == [
-        "labels_per_class",
-        "seed",
-        "condition",
-        "accuracy",
-        "naming_correct",
-        "steps",
-        "seconds",
-    ]
-    runs = [(row["seed"], row["labels_per_class"], row["condition"]) for row in first]
-    assert runs == [(s, n, c) for s in ("3", "4") for n in ("1", "2") for c in CONDITIONS]
-    assert [row["steps"] for row in first[:5]] == ["0", "2", "2", "2", "2"]
-    for row in [*first, *second]:
-        del row["seconds"]
-    assert first == second
-    text = (tmp_path / "first" / "results.md").read_text()
-    assert f"| {'labels a class'} |" in text
-    assert str(checkpoint) in text
-    with Image.open(tmp_path / "first" / "generated.png") as picture:
-        assert picture.height > 4 * 8 * 2
-
-
-def test_the_table_holds_mean_and_deviation_of_the_rows(
-    build: Build,
-    save: Callable[..., Path],
-    data: MNISTDataModule,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    out = tmp_path / "out"
-    augment(
-        save(build()),
-        data,
-        out,
-        labels_per_class=(2,),
-        images_per_category=4,
-        num_steps=1,
-        batch_size=8,
-        accelerator="cpu",
-    )
-    accuracies = [100 * float(r["accuracy"]) for r in rows_of(out) if r["condition"] == "labelled"]
-    expected = f"{np.mean(accuracies):.1f} ± {np.std(accuracies, ddof=1):.1f}"
-    table = [line for line in (out / "results.md").read_text().splitlines() if line[:1] == "|"]
-    header, _, row = ([cell.strip() for cell in line.split("|")] for line in table)
-    assert row[header.index("labelled")] == expected
-    printed = capsys.readouterr().out
-    assert all(line in printed for line in table)
-    assert "[ 12/12] 2 labels a class, seed 2, generated+geometric:" in printed
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"), [([50.0], "50.0"), ([50.0, 52.0, 54.0], "52.0 ± 2.0")]
-)
-def test_one_value_has_no_deviation(values: list[float], expected: str) -> None:
-    assert summary(values) == expected
-
-
-def test_the_second_categorical_code_can_be_chosen(build: Build, save: Callable[..., Path]) -> None:
-    codes = [UniformCode(), CategoricalCode(3), CategoricalCode(4)]
-    checkpoint = save(build(codes=codes))
-    cpu = torch.device("cpu")
-    first, second = (CategoricalGAN.load(checkpoint, c, cpu) for c in (None, "categorical2"))
-    assert (first.code_index, first.num_categories) == (1, 3)
-    assert (second.code_index, second.num_categories) == (2, 4)
-    posteriors = second.recognize(torch.rand(5, 1, 8, 8))
-    torch.testing.assert_close(posteriors.sum(dim=1), torch.ones(5))
-
-
-def test_a_checkpoint_that_was_chosen_by_a_metric_is_told_from_the_last(
-    build: Build, tmp_path: Path, batches: Callable[..., list[Tensor]], trainer: MakeTrainer
-) -> None:
-    keep = ModelCheckpoint(
-        tmp_path, "best", monitor="train/generator_loss", save_last=True, every_n_train_steps=1
-    )
-    made = trainer(max_steps=2, enable_checkpointing=True, callbacks=[keep])
-    made.fit(build(), Loader(batches(2)), [])
-    assert selection_metric(tmp_path / "best.ckpt") == "train/generator_loss"
-    assert selection_metric(tmp_path / "last.ckpt") is None
-
-
-# What is refused, in one line
-
-
-@pytest.mark.parametrize(
-    ("codes", "kind", "message"),
-    [
-        ([UniformCode()], InfoGANModule, r"no categorical code \(its codes: uniform0\)"),
-        ([CategoricalCode(4)], VanillaGANModule, r"checkpoint of another architecture"),
-    ],
-)
-def test_a_checkpoint_of_another_kind(
-    build: Build,
-    save: Callable[..., Path],
-    data: MNISTDataModule,
-    codes: list[LatentCode],
-    kind: type[GANModule],
-    message: str,
-    tmp_path: Path,
-) -> None:
-    checkpoint = save(build(kind, codes=codes))
-    with pytest.raises(ConfigurationError, match=message):
-        augment(checkpoint, data, tmp_path / "out", accelerator="cpu")
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"seeds": ()}, r"seeds=\[\]: give numbers of at least 0"),
-        ({"labels_per_class": (5, 0)}, r"labels_per_class=\[5,0\]: give numbers of at least 1"),
-        ({"batch_size": 1}, r"batch_size=\[1\]: give numbers of at least 2"),
-        ({"labels_per_class": (101,)}, "labels_per_class=101 is more than the 100 .* of class 0"),
-        ({"code": "categorical1"}, "code=categorical1 is no .*; choose from categorical0"),
-        ({"factor": "tilt"}, "factor=tilt is no discrete factor .*; choose from label"),
-        ({"category_names": (0, 1)}, r"category_names=\[0, 1\] must give each of the 4"),
-        ({"category_names": (0, 1, 2, 4)}, "a class from 0 to 3"),
-    ],
-)
-def test_options_that_do_not_fit(
-    build: Build,
-    save: Callable[..., Path],
-    data: MNISTDataModule,
-    options: dict[str, Any],
-    message: str,
-    tmp_path: Path,
-) -> None:
-    with pytest.raises(ConfigurationError, match=message) as caught:
-        augment(save(build()), data, tmp_path / "out", **{"accelerator": "cpu", **options})
-    assert "\n" not in str(caught.value)
-    assert not (tmp_path / "out").exists()
-
-
-def test_images_of_another_shape(
-    build: Build, save: Callable[..., Path], data: MNISTDataModule, tmp_path: Path
-) -> None:
-    with pytest.raises(ConfigurationError, match=r"shape \(1, 8, 8\) and the InfoGAN's \(1, 12"):
-        augment(save(build(image_size=12)), data, tmp_path / "out", accelerator="cpu")
-
-
-def test_training_images_without_labels(
-    build: Build, save: Callable[..., Path], data: MNISTDataModule, tmp_path: Path
-) -> None:
-    data.labelled = False
-    with pytest.raises(ConfigurationError, match="set the data's `labelled` to true"):
-        augment(save(build()), data, tmp_path / "out", accelerator="cpu")
-
-
-def test_a_classifier_of_other_classes() -> None:
-    with pytest.raises(ConfigurationError, match="knows 3 classes and the data has 4"):
-        Namer(4, 4, "majority", classifier=ClassifierModule(3, image_size=8))
-    with pytest.raises(ConfigurationError, match="are both given"):
-        Namer(4, 4, "majority", ClassifierModule(4, image_size=8), [0, 1, 2, 3])
-
-
-@pytest.mark.parametrize("content", [None, b"", b"not a checkpoint"])
-def test_a_file_that_is_no_checkpoint(
-    data: MNISTDataModule, tmp_path: Path, content: bytes | None
-) -> None:
-    path = tmp_path / "other.ckpt"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(ConfigurationError, match="checkpoint .*other.ckpt") as caught:
-        augment(path, data, tmp_path / "out", accelerator="cpu")
-    assert "\n" not in str(caught.value)
-
-
-def test_results_are_not_overwritten_unless_told(tmp_path: Path) -> None:
-    (tmp_path / "results.csv").write_text("kept")
-    with pytest.raises(ConfigurationError, match="or set overwrite to true"):
-        Report(tmp_path, overwrite=False)
-    assert (tmp_path / "results.csv").read_text() == "kept"
-    Report(tmp_path, overwrite=True).start(4)
-    assert rows_of(tmp_path) == []
-    with pytest.raises(ConfigurationError, match="is a file; give a folder"):
-        Report(tmp_path / "results.csv", overwrite=True)

@@ -9,6 +9,7 @@ from pytorch_lightning.cli import OptimizerCallable
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from infogan.differentiable_augmentation import DifferentiableAugmentation
 from infogan.errors import ConfigurationError
 from infogan.latents import LatentCode, LatentSpec
 from infogan.modules.manual import ManualModule
@@ -33,6 +34,8 @@ class GANModule(ManualModule, ABC):
         discriminator_optimizer: Optimizer of D and Q; None for Adam(2e-4, betas=(0.5, 0.999)).
         generator_optimizer: Optimizer of G; None for Adam(1e-3, betas=(0.5, 0.999)).
         generator_loss: `non_saturating`, or `minimax` as in equation 1.
+        discriminator_augmentation: Random transformation of what D and Q see, real and generated;
+            None for none.
         label_smoothing: One-sided label smoothing: D's target on real images is 1 less this.
         instance_noise_std: Std of Gaussian noise on D's input, real and generated (pixels of
             [0, 1]).
@@ -54,6 +57,7 @@ class GANModule(ManualModule, ABC):
         discriminator_optimizer: OptimizerCallable | None = None,
         generator_optimizer: OptimizerCallable | None = None,
         generator_loss: Literal["non_saturating", "minimax"] = "non_saturating",
+        discriminator_augmentation: DifferentiableAugmentation | None = None,
         label_smoothing: float = 0.0,
         instance_noise_std: float = 0.0,
         instance_noise_steps: int = 0,
@@ -83,6 +87,7 @@ class GANModule(ManualModule, ABC):
         self.discriminator_optimizer = discriminator_optimizer or adam(2e-4, fused)
         self.generator_optimizer = generator_optimizer or adam(1e-3, fused)
         self.adversarial_generator_loss = GENERATOR_LOSSES[generator_loss]
+        self.discriminator_augmentation = discriminator_augmentation
         self.label_smoothing = label_smoothing
         self.instance_noise_std = instance_noise_std
         self.instance_noise_steps = instance_noise_steps
@@ -164,7 +169,9 @@ class GANModule(ManualModule, ABC):
 
     @final
     def perturb(self, images: Tensor) -> Tensor:
-        """Add the instance noise of the current step to D's input."""
+        """Return D's input: the images, augmented, with the instance noise of the current step."""
+        if self.discriminator_augmentation is not None:
+            images = self.discriminator_augmentation(images)
         std = linear_decay(self.instance_noise_std, self.global_step, self.instance_noise_steps)
         return add_instance_noise(images, std)
 
