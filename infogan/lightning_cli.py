@@ -1,13 +1,12 @@
 """The Lightning command line: configs found by name, clear errors, runs that can go on."""
 
+import difflib
 import logging
 import os
 import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,7 +25,7 @@ from infogan.callbacks.finite import NonFiniteStopping
 from infogan.callbacks.predictions import CodeWriter
 from infogan.callbacks.progress import LossProgressBar, RunSummary
 from infogan.callbacks.traversal import LatentTraversal
-from infogan.errors import ConfigurationError
+from infogan.errors import ConfigurationError, as_configuration_error, one_line
 from infogan.loggers import RunFolder, WandbRun
 
 CONFIG_FOLDER = Path(__file__).resolve().parent.parent / "configs"
@@ -44,8 +43,12 @@ def find_config(name: str) -> str:
     for candidate in (shipped, shipped.with_name(f"{shipped.name}.yaml")):
         if candidate.is_file():
             return str(candidate)
-    known = ", ".join(sorted(path.name for path in CONFIG_FOLDER.glob("*.yaml")))
-    raise ConfigurationError(f"config {name} is neither a file nor one of the shipped: {known}")
+    known = sorted(path.name for path in CONFIG_FOLDER.glob("*.yaml"))
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.3) or known[:3]
+    raise ConfigurationError(
+        f"config {name} is neither a file nor in {CONFIG_FOLDER}, which has {', '.join(close)} "
+        f"and {len(known) - len(close)} more"
+    )
 
 
 class NamedConfigFile(ActionConfigFile):
@@ -54,8 +57,13 @@ class NamedConfigFile(ActionConfigFile):
     def __call__(
         self, parser: Any, cfg: Any, values: Any, option_string: str | None = None
     ) -> None:
-        """Apply the config file."""
-        super().__call__(parser, cfg, find_config(values), option_string)
+        """Apply the config file; what is wrong with it names the file."""
+        try:
+            super().__call__(parser, cfg, find_config(values), option_string)
+        except (ArgumentError, TypeError, ValueError) as error:
+            if isinstance(error, ConfigurationError) or "\n" in values:
+                raise
+            raise ConfigurationError(f"config {values}: {one_line(error)}") from error
 
 
 class LoggedConfig(SaveConfigCallback):
@@ -149,11 +157,13 @@ class InfoGANCLI(LightningCLI):
             os.environ["WANDB_MODE"] = config.wandb
         if config.get("ckpt_path") in ("last", "best"):
             self.find_checkpoint(config)
-        elif config.get("ckpt_path") and not Path(config.ckpt_path).is_file():
-            raise ConfigurationError(
-                f"ckpt_path={config.ckpt_path} is not a file; give a checkpoint, or `last` for the "
-                f"newest of name={config.name}"
-            )
+        elif config.get("ckpt_path"):
+            if not Path(config.ckpt_path).is_file():
+                raise ConfigurationError(
+                    f"ckpt_path={config.ckpt_path} is not a file; give a checkpoint, or `last` for "
+                    f"the newest of name={config.name}"
+                )
+            load_checkpoint(Path(config.ckpt_path))
 
     def instantiate_classes(self) -> None:
         """Build model, data and trainer; what is wrong with their values is one line."""
@@ -231,35 +241,14 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         ConfigurationError: If the file is no checkpoint, or a damaged one.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint["state_dict"]
     except Exception as error:
-        reason = str(error).strip().split("\n")[0]
         raise ConfigurationError(
-            f"ckpt_path={path} cannot be read as a checkpoint ({type(error).__name__}: {reason}); "
-            "it may be truncated: give another one"
+            f"ckpt_path={path} cannot be read as a checkpoint ({type(error).__name__}); it is "
+            "truncated or another kind of file: give another one"
         ) from error
-
-
-@contextmanager
-def as_configuration_error() -> Iterator[None]:
-    """Turn what parsing and building raise for wrong input into one line."""
-    try:
-        yield
-    except ConfigurationError:
-        raise
-    except (ArgumentError, ValueError, TypeError, OSError, AttributeError) as error:
-        raise ConfigurationError(one_line(error)) from error
-
-
-def one_line(error: BaseException) -> str:
-    """Return the part of an error's message that says what is wrong, as one line.
-
-    jsonargparse reports an optional object by every type it is not; what it says after the first
-    one's reason repeats the whole value.
-    """
-    text = re.sub(r"\s*\n\s*(- )?", " ", str(error) or type(error).__name__).strip()
-    text = re.sub(r"Does not validate against any of the Union.*? Errors: ", "", text)
-    return re.sub(r"\.? Expected a <class 'NoneType'>.*$", "", text)
+    return checkpoint
 
 
 def with_own_config(argv: list[str]) -> list[str]:
@@ -274,10 +263,6 @@ def with_own_config(argv: list[str]) -> list[str]:
 
 def run(argv: list[str]) -> None:
     """Run `fit`, `validate`, `test` or `predict` with these arguments."""
-    # Short class names in YAML resolve among imported classes.
-    import datamodules  # noqa: F401
-    import infogan.modules  # noqa: F401
-
     logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(
         lambda record: not re.search("litlogger|TPU available", record.getMessage())
     )

@@ -21,7 +21,7 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 def draw(name: Any, *factors: float, noise: Noise = CLEAN, continuous: bool = False) -> np.ndarray:
     """Return one image (28, 28) or, in colour, (28, 28, 3)."""
-    image = get_variant(name, continuous).render(torch.tensor([factors]), rng(), noise)[0]
+    image = get_variant(name, continuous).render(torch.tensor([factors]).float(), rng(), noise)[0]
     return image.permute(1, 2, 0).numpy().squeeze()
 
 

@@ -29,7 +29,7 @@ def one_clear_line(outcome: Outcome, *words: str) -> None:
     ("arguments", "words"),
     [
         (["--model.init_args.foo=3"], ["foo", "not accepted"]),
-        (["--trainer.max_epoch=3"], ["max_epoch"]),
+        (["--trainer.epochs=3"], ["epochs"]),
         (["--model.init_args.noise_dim=many"], ["noise_dim", "int", "many"]),
         (["--model.init_args.noise_dim=-1"], ["noise_dim", "-1"]),
         (["--model.init_args.mi_weight=-0.5"], ["mi_weight", "-0.5"]),
@@ -88,7 +88,7 @@ def test_unwritable_run_folder(command: Command) -> None:
 def test_corrupted_data(command: Command) -> None:
     source = MNISTDataModule()
     source.prepare_data()
-    shutil.copytree(Path(source.data_dir) / "MNIST", "data/MNIST")
+    shutil.copytree(source.raw_dir, "data/MNIST/raw")
     damaged = Path("data/MNIST/raw/t10k-labels-idx1-ubyte")
     damaged.write_bytes(damaged.read_bytes()[:5000])
     outcome = command(*BASE, "--data.init_args.data_dir=data", "--data.init_args.download=false")

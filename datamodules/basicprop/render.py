@@ -86,7 +86,7 @@ def render(
 def _check_at_least(least: int, **arguments: int) -> None:
     for name, value in arguments.items():
         if value < least:
-            raise ValueError(f"{name}={value} must be at least {least}; choose a larger one")
+            raise DataError(f"{name}={value} must be at least {least}; choose a larger one")
 
 
 def _describe(spec: Variant, noise: Noise, settings: dict[str, int]) -> bytes:

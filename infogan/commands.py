@@ -1,0 +1,35 @@
+"""Verbs that are plain functions: their arguments become the options, their docstring the help."""
+
+from collections.abc import Callable
+from typing import Any
+
+from jsonargparse import ActionConfigFile, ArgumentParser
+
+from infogan.errors import as_configuration_error
+
+
+def run_function(
+    function: Callable[..., Any], argv: list[str], defaults: dict[str, Any] | None = None
+) -> None:
+    """Parse a verb's options by the function's signature and call it.
+
+    Args:
+        function: Typed, with a Google-style docstring.
+        argv: The verb and its options.
+        defaults: Defaults for the command line in place of the function's.
+
+    Raises:
+        ConfigurationError: If the options are wrong.
+    """
+    summary = (function.__doc__ or "").partition("\n\n    Args:")[0]
+    parser = ArgumentParser(
+        prog=f"cli.py {argv[0]}", description=" ".join(summary.split()), exit_on_error=False
+    )
+    parser.add_argument("-c", "--config", action=ActionConfigFile, help="YAML with these options.")
+    parser.add_function_arguments(function, fail_untyped=True)
+    parser.set_defaults(defaults or {})
+    with as_configuration_error():
+        config = parser.parse_args(argv[1:])
+        arguments = parser.instantiate_classes(config)
+    del arguments["config"]
+    function(**arguments.as_dict())
