@@ -183,6 +183,6 @@ def log_picture(
         if hasattr(logger, "log_image"):  # W&B, MLflow-like
             logger.log_image(key, [image], step=step, caption=[caption or key])
             continue
-        experiment = getattr(logger, "experiment", None)
+        experiment: Any = getattr(logger, "experiment", None)
         if hasattr(experiment, "add_image"):  # TensorBoard
             experiment.add_image(key, picture, step, dataformats="HWC")

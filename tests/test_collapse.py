@@ -96,10 +96,10 @@ def test_wrong_options_are_refused_in_one_line(option: dict[str, Any], message: 
 @pytest.mark.parametrize(
     ("is_bad", "stops_at"),
     [
-        # The window holds 6 batches after the 4 of the warm-up, looked at every 2.
-        (lambda step: True, 10),
-        (lambda step: step >= 5, 10),
-        (lambda step: step >= 6, 12),
+        # The window holds 6 batches after the 5 of the warm-up, looked at every 2.
+        (lambda step: True, 12),
+        (lambda step: step >= 7, 12),
+        (lambda step: step >= 8, 14),
         (lambda step: step >= 11, 16),
         (lambda step: step <= 9, None),
         (lambda step: step % 6 != 0, None),
@@ -107,7 +107,7 @@ def test_wrong_options_are_refused_in_one_line(option: dict[str, Any], message: 
     ],
 )
 def test_a_sign_must_fill_the_window(is_bad: Callable[[int], bool], stops_at: int | None) -> None:
-    stopping = CollapseStopping(window=6, warmup_steps=4, every_n_steps=2)
+    stopping = CollapseStopping(window=6, warmup_steps=5, every_n_steps=2)
     module = gan()
     try:
         fit(module, Script(is_bad), stopping, steps=20)

@@ -159,7 +159,7 @@ def test_a_debugging_run_stops_too() -> None:
     module, images = Poisoned(), bars()
     images[0] = NAN
     with pytest.raises(RunStoppedError):
-        fit(module, NonFiniteStopping(), images=images, fast_dev_run=True)
+        fit(module, NonFiniteStopping(), images=images, fast_dev_run=True, logger=True)
 
 
 # ---- two processes -----------------------------------------------------------------------------

@@ -199,7 +199,7 @@ def _slope(
 
 
 def _solve(
-    gram: Float[Tensor, "*batch size size"], inner: Float[Tensor, "*batch size"]
+    gram: Float[Tensor, "*#batch size size"], inner: Float[Tensor, "*batch size"]
 ) -> Float[Tensor, "*batch size"]:
     """Solve the normal equations of a least-squares fit."""
     ridge = RIDGE * torch.eye(gram.shape[-1], device=gram.device)

@@ -96,7 +96,7 @@ class RunSummary(pl.Callback):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(summary, indent=2) + "\n")
             for logger in trainer.loggers:
-                tracked = getattr(getattr(logger, "experiment", None), "summary", None)
+                tracked: Any = getattr(getattr(logger, "experiment", None), "summary", None)
                 if hasattr(tracked, "update"):  # W&B
                     tracked.update(summary)
         return summary
