@@ -2,10 +2,9 @@
 
 Steps 1 and 2 are the training of an InfoGAN whose categorical code matches the labels of the data.
 Step 3 is `sample_category`, step 4 `name_categories`, step 5 `add_images`; step 6 names the
-technique that it resembles, transforming the images: `transform_images`.
+technique that it resembles, transforming the images: `RandomAffine`.
 """
 
-import math
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
@@ -109,30 +108,6 @@ def add_images(
         torch.cat([labelled.images, generated.flatten(0, 1)]),
         torch.cat([labelled.labels, names.repeat_interleave(generated.shape[1])]),
     )
-
-
-def transform_images(
-    images: Float[Tensor, "batch channels side side"],
-    max_degrees: float = 10.0,
-    max_shift: float = 0.1,
-    max_scale: float = 0.1,
-) -> Float[Tensor, "batch channels side side"]:
-    """Step 6: turn, shift and scale each image at random, by its own uniform draw.
-
-    Args:
-        images: Square images; what comes in from outside repeats the border.
-        max_degrees: Largest rotation either way.
-        max_shift: Largest shift along each axis, as a share of the side.
-        max_scale: Largest relative change of size.
-    """
-    turn, shift_x, shift_y, scale = images.new_empty(4, len(images)).uniform_(-1, 1)
-    angle, zoom = turn * math.radians(max_degrees), 1 / (1 + max_scale * scale)
-    cos, sin = angle.cos() * zoom, angle.sin() * zoom
-    # The grid spans [-1, 1], so that a side is 2.
-    x, y = 2 * max_shift * shift_x, 2 * max_shift * shift_y
-    theta = torch.stack([cos, -sin, x, sin, cos, y], dim=1).reshape(-1, 2, 3)
-    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
 def choose_labelled(

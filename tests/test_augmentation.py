@@ -21,25 +21,7 @@ with install_import_hook(
         sample_category,
         scores_by_labels,
         scores_by_votes,
-        transform_images,
     )
-
-
-def square(side: int = 40) -> Tensor:
-    """Return an image of a bright square in the middle, a quarter of the area."""
-    image = torch.zeros(1, 1, side, side)
-    image[..., side // 4 : -side // 4, side // 4 : -side // 4] = 1
-    return image
-
-
-def centroids(images: Tensor) -> Tensor:
-    """Return each image's centre of mass relative to the middle, (batch, 2), in sides."""
-    side = images.shape[-1]
-    axis = (torch.arange(side) + 0.5) / side - 0.5
-    mass = images.sum(dim=(1, 2, 3))
-    rows = (images.sum(dim=(1, 3)) * axis).sum(dim=1) / mass
-    columns = (images.sum(dim=(1, 2)) * axis).sum(dim=1) / mass
-    return torch.stack([rows, columns], dim=1)
 
 
 # Step 3
@@ -124,50 +106,6 @@ def test_images_join_the_class_of_their_categorys_name() -> None:
     both = add_images(labelled, generated, torch.tensor([1, 0, 2]))
     assert both.images[:, 0, 0, 0].tolist() == [9, 9, 0, 0, 1, 1, 2, 2]
     assert both.labels.tolist() == [0, 1, 1, 1, 0, 0, 2, 2]
-
-
-# Step 6
-
-
-def test_no_transformation_leaves_images_as_they_are() -> None:
-    images = torch.rand(5, 3, 8, 8)
-    torch.testing.assert_close(transform_images(images, 0.0, 0.0, 0.0), images)
-
-
-def test_shifts_reach_their_limit_on_both_axes_and_differ_by_image() -> None:
-    images = square().expand(300, 1, 40, 40)
-    shifts = centroids(transform_images(images, 0.0, 0.2, 0.0))
-    assert shifts.abs().max() <= 0.2 + 1e-4
-    assert (shifts.amax(dim=0) > 0.18).all()
-    assert (shifts.amin(dim=0) < -0.18).all()
-    assert len(shifts.unique(dim=0)) == 300
-
-
-def test_scales_change_the_size_by_their_limit_at_most() -> None:
-    images = square().expand(300, 1, 40, 40)
-    sides = transform_images(images, 0.0, 0.0, 0.2).mean(dim=(1, 2, 3)).mul(4).sqrt()
-    assert 0.79 < sides.min() < 0.82
-    assert 1.18 < sides.max() < 1.21
-
-
-def test_rotations_keep_size_and_place_and_reach_their_limit() -> None:
-    bar = torch.zeros(300, 1, 40, 40)
-    bar[:, :, 18:22, 5:35] = 1
-    turned = transform_images(bar, 30.0, 0.0, 0.0)
-    torch.testing.assert_close(
-        turned.mean(dim=(1, 2, 3)), bar.mean(dim=(1, 2, 3)), rtol=0.03, atol=0
-    )
-    assert centroids(turned).abs().max() < 1e-3
-    # The bar's angle, from its second moments.
-    axis = torch.arange(40) - 19.5
-    mass = turned.sum(dim=(1, 2, 3))
-    xx = (turned.sum(dim=(1, 2)) * axis**2).sum(dim=1) / mass
-    yy = (turned.sum(dim=(1, 3)) * axis**2).sum(dim=1) / mass
-    xy = torch.einsum("bchw,h,w->b", turned, axis, axis) / mass
-    angles = 0.5 * torch.atan2(2 * xy, xx - yy).rad2deg()
-    assert angles.abs().max() < 31
-    assert angles.min() < -27
-    assert angles.max() > 27
 
 
 # The labels that are revealed

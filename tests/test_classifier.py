@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from datamodules import Factor
+from infogan.differentiable_augmentation import RandomAffine
 from infogan.errors import ConfigurationError
 from infogan.modules.classifier import ClassifierModule
 
@@ -33,9 +34,11 @@ def small(**arguments: Any) -> ClassifierModule:
     return ClassifierModule(**{"num_classes": 4, "image_size": 8, "factor": 1, **arguments})
 
 
-@pytest.mark.parametrize("transform", [False, True])
-def test_it_learns_the_class_in_its_column(trainer: MakeTrainer, transform: bool) -> None:
-    made, model = trainer(max_steps=30), small(transform=transform)
+@pytest.mark.parametrize("augmentation", [None, RandomAffine(degrees=5, translate=0.05)])
+def test_it_learns_the_class_in_its_column(
+    trainer: MakeTrainer, augmentation: RandomAffine | None
+) -> None:
+    made, model = trainer(max_steps=30), small(augmentation=augmentation)
     made.fit(model, DataLoader(stripes(320), 32), DataLoader(stripes(80), 40))
     assert made.callback_metrics["val/accuracy"] > 0.95
     assert made.callback_metrics["train/loss"] < 0.5
@@ -65,10 +68,10 @@ def test_it_predicts_the_most_probable_class(trainer: MakeTrainer) -> None:
     torch.testing.assert_close(predictions, [expected])
 
 
-def test_only_training_images_are_transformed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_training_images_are_augmented(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Tensor] = []
     monkeypatch.setattr(ClassifierModule, "log", lambda *args, **kwargs: None)
-    model, batch = small(transform=True), stripes(16)[:]
+    model, batch = small(augmentation=RandomAffine()), stripes(16)[:]
     model.trunk.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     model.training_step(batch, 0)
     model.test_step(batch, 0)
@@ -77,7 +80,7 @@ def test_only_training_images_are_transformed(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_checkpoint_gives_the_same_classifier(trainer: MakeTrainer, tmp_path: Path) -> None:
-    made, model = trainer(max_steps=2), small()
+    made, model = trainer(max_steps=2), small(augmentation=RandomAffine())
     made.fit(model, DataLoader(stripes(64), 32), [])
     made.save_checkpoint(tmp_path / "classifier.ckpt")
     loaded = ClassifierModule.load_from_checkpoint(tmp_path / "classifier.ckpt", weights_only=True)

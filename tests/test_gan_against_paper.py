@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Distribution, Independent, Normal, OneHotCategorical
 
+from infogan.differentiable_augmentation import RandomAffine
 from infogan.latents import (
     BernoulliCode,
     CategoricalCode,
@@ -74,6 +75,8 @@ class PaperTraining:
 
     def noisy(self, images: Tensor) -> Tensor:
         """Return D's input."""
+        if self.module.discriminator_augmentation is not None:
+            images = self.module.discriminator_augmentation(images)
         if self.noise_std == 0:
             return images
         return images + self.noise_std * torch.randn_like(images)
@@ -173,6 +176,10 @@ CASES: dict[str, tuple[type[GANModule], dict[str, Any]]] = {
     "annealed noise": (
         InfoGANModule,
         {"instance_noise_std": 0.2, "instance_noise_steps": 4, "r1_weight": 0.5},
+    ),
+    "augmentation": (
+        InfoGANModule,
+        {"discriminator_augmentation": RandomAffine(), "instance_noise_std": 0.1},
     ),
     "minimax": (InfoGANModule, {"generator_loss": "minimax"}),
     "several updates": (

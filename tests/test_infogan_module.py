@@ -292,7 +292,7 @@ def test_scores_need_a_categorical_code_and_a_discrete_factor(
 def test_a_vanilla_gan_is_scored_without_codes(
     build: Build, trainer: Callable[..., pl.Trainer]
 ) -> None:
-    """A GAN that reads no codes logs D's mean probability alone."""
+    """A GAN that reads no codes logs D's mean probability and the step alone."""
     module = build(VanillaGANModule)
     (scores,) = trainer().validate(module, datamodule=Labelled(), verbose=False)
-    assert scores.keys() == {"val/d_real"}
+    assert scores.keys() == {"val/d_real", "step"}

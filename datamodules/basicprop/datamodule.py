@@ -9,7 +9,7 @@ from datamodules.base import ImageDataModule
 from datamodules.basicprop.geometry import Noise
 from datamodules.basicprop.sources import RenderSource, Split, fixed_set
 from datamodules.basicprop.variants import VariantName, get_variant
-from datamodules.loader import TensorSource
+from datamodules.loader import BatchSource, TensorSource
 
 _PROBE_SIZE = 1000
 
@@ -43,6 +43,7 @@ class BasicPropDataModule(ImageDataModule):
         drop_last: Whether training leaves out a last, smaller batch.
         seed: Fixes the order of the training images and, on the fly, the images; null uses
             `seed_everything`'s, else 0.
+        labelled: Whether training delivers the factors too, for a classifier; a GAN needs none.
 
     Raises:
         ValueError: If the variant is unknown, a size is below 1 or a seed negative.
@@ -62,8 +63,9 @@ class BasicPropDataModule(ImageDataModule):
         eval_batch_size: int = 1000,
         drop_last: bool = True,
         seed: int | None = None,
+        labelled: bool = False,
     ) -> None:
-        super().__init__(batch_size, eval_batch_size, drop_last, seed)
+        super().__init__(batch_size, eval_batch_size, drop_last, seed, labelled)
         for name, size in (("train_size", train_size), ("eval_size", eval_size)):
             if size < 1:
                 raise ValueError(f"{name}={size} must be at least 1; choose a number such as 10000")
@@ -123,11 +125,13 @@ class BasicPropDataModule(ImageDataModule):
         if self.eval_source is None:
             self.eval_source = TensorSource(*self._fixed_set("eval", self.eval_size))
         if stage == "fit" and self.train_source is None:
-            self.train_source = (
-                RenderSource(self.variant_spec, self.noise, self.train_size)
-                if self.on_the_fly
-                else TensorSource(self._fixed_set("train", self.train_size)[0])
-            )
+            self.train_source = self._training_source()
+
+    def _training_source(self) -> BatchSource:
+        if self.on_the_fly:
+            return RenderSource(self.variant_spec, self.noise, self.train_size, self.labelled)
+        images, factors = self._fixed_set("train", self.train_size)
+        return TensorSource(images, factors if self.labelled else None)
 
     def _fixed_set(self, split: Split, size: int) -> tuple[Tensor, Tensor]:
         return fixed_set(self.variant_spec, split, size, self.data_seed, self.noise)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from datamodules.basicprop.geometry import Noise
 from datamodules.basicprop.variant import Variant
+from datamodules.loader import Batch
 
 Split = Literal["train", "eval"]
 
@@ -35,18 +36,21 @@ class RenderSource:
         variant: What to render.
         noise: The noise of the pixels.
         size: How many images count as an epoch.
+        labelled: Whether to deliver the factors, too.
     """
 
-    def __init__(self, variant: Variant, noise: Noise, size: int) -> None:
+    def __init__(self, variant: Variant, noise: Noise, size: int, labelled: bool = False) -> None:
         self.variant = variant
         self.noise = noise
         self.size = size
+        self.labelled = labelled
 
     def __len__(self) -> int:
         """Return the number of images that count as an epoch."""
         return self.size
 
-    def fetch(self, indices: Tensor, rng: np.random.Generator) -> UInt8[Tensor, "batch c h w"]:
+    def fetch(self, indices: Tensor, rng: np.random.Generator) -> Batch:
         """Return as many fresh images as there are indices, drawn from `rng` alone."""
         factors = self.variant.uniform_factors(len(indices), rng)
-        return self.variant.render(factors, rng, self.noise)
+        images = self.variant.render(factors, rng, self.noise)
+        return (images, factors) if self.labelled else images

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torchmetrics.classification import MulticlassAccuracy
 
-from infogan.augmentation import transform_images
+from infogan.differentiable_augmentation import DifferentiableAugmentation
 from infogan.errors import ConfigurationError
 from infogan.networks import RecognitionHead, Trunk
 
@@ -26,7 +26,8 @@ class ClassifierModule(pl.LightningModule):
         image_channels: 1 for gray images, 3 for RGB.
         image_size: Side of the square images in pixels, divisible by 4.
         factor: Column of the factors that holds the class, from 0; 0 is MNIST's digit.
-        transform: Whether to turn, shift and scale each training image a little at random.
+        augmentation: Random transformation of the training images, such as RandomAffine, which
+            turns, shears, scales and shifts them a little; null for none.
         leaky_slope: Slope of the leaky ReLUs for negative inputs.
         optimizer: The optimizer; None for Adam(1e-3).
     """
@@ -37,7 +38,7 @@ class ClassifierModule(pl.LightningModule):
         image_channels: int = 1,
         image_size: int = 28,
         factor: int = 0,
-        transform: bool = False,
+        augmentation: DifferentiableAugmentation | None = None,
         leaky_slope: float = 0.1,
         optimizer: OptimizerCallable | None = None,
     ) -> None:
@@ -50,7 +51,7 @@ class ClassifierModule(pl.LightningModule):
         self.image_shape = (image_channels, image_size, image_size)
         self.num_classes = num_classes
         self.factor = factor
-        self.transform = transform
+        self.augmentation = augmentation
         self.optimizer_factory = optimizer or partial(Adam, lr=1e-3, fused=True)
         self.trunk = Trunk(self.image_shape, leaky_slope)
         self.head = RecognitionHead(self.trunk.feature_dim, num_classes, leaky_slope)
@@ -66,8 +67,9 @@ class ClassifierModule(pl.LightningModule):
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
         """Return the cross entropy of one batch, in nats."""
         images, labels = self.with_labels(batch)
-        logits = self(transform_images(images) if self.transform else images)
-        loss = F.cross_entropy(logits, labels)
+        if self.augmentation is not None:
+            images = self.augmentation(images)
+        loss = F.cross_entropy(self(images), labels)
         self.log("train/loss", loss)
         return loss
 

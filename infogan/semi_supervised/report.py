@@ -18,7 +18,7 @@ PICTURE_COLUMNS = 15
 EXPLANATIONS = {
     "recognition": "Q itself as the classifier, its categories named; nothing is trained",
     "labelled": "a classifier trained on the labelled images alone, the baseline",
-    "geometric": "the same, each image turned, shifted and scaled a little at random",
+    "geometric": "the same, each image turned, sheared, scaled and shifted at random",
     "generated": "trained on the labelled and the generated images together",
     "generated+geometric": "both",
 }

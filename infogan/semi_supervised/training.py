@@ -19,6 +19,7 @@ from torch.utils.data import (
 )
 
 from infogan.augmentation import LabelledImages
+from infogan.differentiable_augmentation import RandomAffine
 from infogan.modules.classifier import ClassifierModule
 
 EVAL_BATCH_SIZE = 1000
@@ -41,19 +42,20 @@ class Training:
     accelerator: str
 
     def accuracy(
-        self, training: LabelledImages, test: LabelledImages, transform: bool, seed: int
+        self, training: LabelledImages, test: LabelledImages, geometric: bool, seed: int
     ) -> float:
         """Train a classifier on some images and return its accuracy on others, in [0, 1].
 
         Args:
             training: What it is trained on.
             test: What it is tested on.
-            transform: Whether to turn, shift and scale the training images.
+            geometric: Whether to turn, shear, scale and shift the training images at random.
             seed: Fixes the initial weights and the order of the images.
         """
         torch.manual_seed(seed)
         channels, side = training.images.shape[1:3]
-        model = ClassifierModule(self.num_classes, channels, side, transform=transform)
+        augmentation = RandomAffine() if geometric else None
+        model = ClassifierModule(self.num_classes, channels, side, augmentation=augmentation)
         samples = TensorDataset(training.images, training.labels.unsqueeze(1))
         sampler = RandomSampler(
             samples, replacement=True, num_samples=self.num_steps * self.batch_size
