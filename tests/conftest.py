@@ -131,7 +131,9 @@ def fit(
     def run(
         module: GANModule, images: Sequence[Tensor], ckpt: Path | None = None, **flags: Any
     ) -> pl.Trainer:
-        made = trainer(**{"max_steps": len(images), **flags})
+        steps = flags.get("max_steps", len(images))
+        # One epoch a step is more than enough, and ends a run that counts no steps.
+        made = trainer(**{"max_steps": steps, "max_epochs": steps, **flags})
         with warnings.catch_warnings():
             for nothing_wrong in (
                 "You defined a `validation_step` but",

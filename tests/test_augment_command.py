@@ -109,6 +109,8 @@ def test_the_table_holds_mean_and_deviation_of_the_rows(
     table = [line for line in (out / "results.md").read_text().splitlines() if line[:1] == "|"]
     header, _, row = ([cell.strip() for cell in line.split("|")] for line in table)
     assert row[header.index("labelled")] == expected
+    named = [int(r["naming_correct"]) for r in rows_of(out) if r["condition"] == "labelled"]
+    assert row[header.index("names")] == f"{np.mean(named):.3g} of 4"
     printed = capsys.readouterr().out
     assert all(line in printed for line in table)
     assert "[ 12/12] 2 labels a class, seed 2, generated+geometric:" in printed

@@ -62,6 +62,17 @@ def test_training_has_images_alone_and_evaluation_their_factors(
 
 
 @pytest.mark.parametrize("on_the_fly", [False, True])
+def test_labelled_training_has_the_factors_too(on_the_fly: bool) -> None:
+    labelled, plain = (ready(on_the_fly=on_the_fly, labelled=value) for value in (True, False))
+    for (images, factors), alone in zip(
+        labelled.train_dataloader(), plain.train_dataloader(), strict=True
+    ):
+        assert isinstance(alone, Tensor)
+        assert images.equal(alone)
+        assert labelled.invert(images)[0].equal(factors)
+
+
+@pytest.mark.parametrize("on_the_fly", [False, True])
 def test_runs_repeat_by_seed_and_share_the_evaluation_set(on_the_fly: bool) -> None:
     first, again, other = (ready(seed=seed, on_the_fly=on_the_fly) for seed in (1, 1, 2))
     trains = [images_of(datamodule.train_dataloader()) for datamodule in (first, again, other)]

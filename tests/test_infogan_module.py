@@ -270,6 +270,8 @@ def test_codes_are_scored_against_discrete_factors(
         names = ["code_accuracy", "majority_accuracy", "nmi", "ari"]
         assert [scores[f"{stage}/{name}"] for name in names] == pytest.approx([1, 1, 1, 1])
         assert 0 < scores[f"{stage}/d_real"] < 1
+        assert module.code_scores is not None
+        assert module.code_scores.update_count == 0  # the next scores start afresh
 
 
 @pytest.mark.filterwarnings("ignore:.*num_workers")

@@ -209,6 +209,19 @@ def test_other_data_is_read_and_described(tmp_path: Path) -> None:
     assert factors.tolist() == [[3], [2]]
 
 
+def test_labelled_training_images_carry_their_labels(tmp_path: Path) -> None:
+    write_split(tmp_path, TRAIN_NAMES, [0, 1, 2, 3, 0, 1])
+    write_split(tmp_path, TEST_NAMES, [3, 2])
+    batches = list(other_data(tmp_path, batch_size=2, labelled=True).train_dataloader())
+    # The first pixel of image i is 15 i.
+    pairs = [
+        (int(image[0, 0, 0]) // 15, int(label))
+        for b in batches
+        for image, label in zip(*b, strict=True)
+    ]
+    assert sorted(pairs) == [(0, 0), (1, 1), (2, 2), (3, 3), (4, 0), (5, 1)]
+
+
 def test_the_fingerprint_follows_the_data(tmp_path: Path) -> None:
     write_split(tmp_path, TEST_NAMES, [3, 2])
     fingerprints = []

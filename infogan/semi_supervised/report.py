@@ -144,7 +144,8 @@ class Report:
                 for condition in EXPLANATIONS
             ]
             named = [r.naming_correct for r in here if r.condition == "recognition"]
-            rows.append([str(number), *by_condition, f"{summary(named)} of {num_categories}"])
+            names = f"{statistics.mean(named):.3g} of {num_categories}"
+            rows.append([str(number), *by_condition, names])
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         rows.insert(1, ["-" * (width - 1) + ":" for width in widths])
         return "\n".join(
