@@ -110,3 +110,30 @@ def mutual_information_lower_bound(
 ) -> Float[Tensor, ""]:
     """Return L_I(G, Q) of all codes together: the lower bound of I(c; g) in equation 3."""
     return code_information(latents, latent, parameters).lower_bound.sum()
+
+
+def clustering_loss(
+    first_logits: Float[Tensor, "batch categories"],
+    second_logits: Float[Tensor, "views categories"],
+    balance_weight: float = 1.0,
+) -> Float[Tensor, ""]:
+    """Return E[-p . log q] + E[H(p)] - balance_weight H(E[p]), in nats.
+
+    With p and q what Q reads from two views of an image: they shall agree, be certain of one
+    category, and use all categories equally. H(E[p]) - E[H(p)] is the mutual information of image
+    and reading (Krause et al. 2010); the first term makes it survive the change of view.
+
+    Args:
+        first_logits: Q's logits of a batch of real images.
+        second_logits: Q's logits of another view of its first images.
+        balance_weight: Weight of the entropy of the mean reading.
+    """
+    log_p, log_q = first_logits.log_softmax(dim=1), second_logits.log_softmax(dim=1)
+    p = log_p.exp()
+    # p is the target here, and does not move towards q.
+    agreement = -(p[: len(log_q)].detach() * log_q).sum(dim=1).mean()
+    uncertainty = -(p * log_p).sum(dim=1).mean()
+    # The mean in log space, finite for every logit.
+    log_mean = log_p.logsumexp(dim=0) - math.log(len(log_p))
+    balance = -(log_mean.exp() * log_mean).sum()
+    return agreement + uncertainty - balance_weight * balance

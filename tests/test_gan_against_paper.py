@@ -22,6 +22,7 @@ from infogan.latents import (
     UniformCode,
 )
 from infogan.modules import (
+    ClusteringInfoGANModule,
     EncoderLossModule,
     GANModule,
     InfoGANModule,
@@ -101,6 +102,21 @@ class PaperTraining:
             total = total + q(code, own).log_prob(c).mean()
         return total
 
+    def clustering(self, features: Tensor, view_features: Tensor) -> Tensor:
+        """Return the clustering loss of a single categorical code that comes first."""
+        module = self.module
+        assert isinstance(module, ClusteringInfoGANModule)
+        num_categories = module.latents.codes[0].dim
+        p, view = (
+            module.recognition_head(f)[:, :num_categories].softmax(dim=1)
+            for f in (features, view_features)
+        )
+        agreement = -(p[: len(view)].detach() * view.log()).sum(dim=1).mean()
+        uncertainty = -(p * p.log()).sum(dim=1).mean()
+        balance = -(p.mean(dim=0) * p.mean(dim=0).log()).sum()
+        loss = agreement + uncertainty - module.balance_weight * balance
+        return module.clustering_weight * loss
+
     def information_gradients(self, bound: Tensor, receiver: str) -> Gradients:
         """Return the gradient of -lambda L_I for one receiver's parameters."""
         assert isinstance(self.module, InfoGANModule)
@@ -121,6 +137,7 @@ class PaperTraining:
         module = self.module
         latent = module.latents.sample(len(real))
         fake = module.generator(latent).detach()
+        seen_twice = real[: len(real) // 2]
         real = self.noisy(real).requires_grad_()
         fake = self.noisy(fake)
         d_real, real_features = self.probability(real)
@@ -133,6 +150,11 @@ class PaperTraining:
             (slope,) = torch.autograd.grad(logit.sum(), real, create_graph=True)
             loss = loss + module.r1_weight / 2 * slope.pow(2).sum(dim=(1, 2, 3)).mean()
         gradients = self.gradients_of(loss, "discriminator.")
+        if isinstance(module, ClusteringInfoGANModule):
+            clustering = self.clustering(real_features, self.probability(self.noisy(seen_twice))[1])
+            for prefix in ("discriminator.trunk.", "recognition_head."):
+                for name, gradient in self.gradients_of(clustering, prefix).items():
+                    gradients[name] = gradients.get(name, 0) + gradient
         if isinstance(module, InfoGANModule):
             thought = isinstance(module, ThoughtExperimentModule)
             bound = self.bound(latent, real_features if thought else fake_features)
@@ -180,6 +202,10 @@ CASES: dict[str, tuple[type[GANModule], dict[str, Any]]] = {
     "augmentation": (
         InfoGANModule,
         {"discriminator_augmentation": RandomAffine(), "instance_noise_std": 0.1},
+    ),
+    "clustering": (
+        ClusteringInfoGANModule,
+        {"discriminator_augmentation": RandomAffine(), "clustering_weight": 0.7},
     ),
     "minimax": (InfoGANModule, {"generator_loss": "minimax"}),
     "several updates": (

@@ -13,6 +13,7 @@ from torch import Tensor
 from infogan.latents import BernoulliCode, CategoricalCode, LatentSpec, NormalCode, UniformCode
 from infogan.objectives import (
     GENERATOR_LOSSES,
+    clustering_loss,
     code_information,
     discriminator_loss,
     jensen_shannon_estimate,
@@ -263,3 +264,31 @@ def test_gaussian_prior_estimate_tops_out_where_the_papers_curve_does() -> None:
     assert information.lower_bound.tolist() == pytest.approx(
         [math.log(10), continuous, continuous], abs=1e-6
     )
+
+
+def test_clustering_loss_is_its_definition_and_finite_for_large_logits() -> None:
+    first, second = torch.randn(6, 4, dtype=torch.float64), torch.randn(3, 4, dtype=torch.float64)
+    p, q = first.softmax(dim=1), second.softmax(dim=1)
+    agreement = -(p[:3] * q.log()).sum(dim=1).mean()
+    uncertainty = torch.distributions.Categorical(p).entropy().mean()
+    balance = torch.distributions.Categorical(p.mean(dim=0)).entropy()
+    expected = agreement + uncertainty - 2.5 * balance
+    torch.testing.assert_close(clustering_loss(first, second, 2.5), expected)
+    extreme = (1e4 * torch.eye(4)).requires_grad_()
+    loss = clustering_loss(extreme, extreme.detach(), 1.0)
+    # Certain, equally often, alike: minus the entropy of four categories.
+    torch.testing.assert_close(loss, torch.tensor(-math.log(4)))
+    loss.backward()
+    assert extreme.grad is not None and extreme.grad.isfinite().all()
+
+
+def test_clustering_loss_moves_the_second_view_towards_the_first() -> None:
+    first, second = torch.randn(5, 3).requires_grad_(), torch.randn(5, 3).requires_grad_()
+    clustering_loss(first, second, 0.0).backward()
+    assert second.grad is not None and first.grad is not None
+    # d/dq of the cross entropy is q - p; p feels its own entropy alone.
+    torch.testing.assert_close(second.grad, (second.softmax(1) - first.softmax(1)).detach() / 5)
+    alone = first.detach().clone().requires_grad_()
+    torch.distributions.Categorical(logits=alone).entropy().mean().backward()
+    assert alone.grad is not None
+    torch.testing.assert_close(first.grad, alone.grad)

@@ -1,9 +1,15 @@
 """The LightningModules: one adversarial game, and what is read back from it."""
 
 from infogan.modules.gan import GANModule, VanillaGANModule
-from infogan.modules.infogan import EncoderLossModule, InfoGANModule, ThoughtExperimentModule
+from infogan.modules.infogan import (
+    ClusteringInfoGANModule,
+    EncoderLossModule,
+    InfoGANModule,
+    ThoughtExperimentModule,
+)
 
 __all__ = [
+    "ClusteringInfoGANModule",
     "EncoderLossModule",
     "GANModule",
     "InfoGANModule",

@@ -99,11 +99,15 @@ class GANModule(ManualModule, ABC):
 
     # ---- hooks ---------------------------------------------------------------------------------
 
+    def further_views(self, real: Tensor) -> tuple[Tensor, ...]:
+        """Return more real images for the trunk to see, for the information term alone."""
+        return ()
+
     @abstractmethod
     def discriminator_information_loss(
-        self, latent: Tensor, real_features: Tensor, fake_features: Tensor
+        self, latent: Tensor, real_features: Tensor, fake_features: Tensor, *view_features: Tensor
     ) -> Tensor | float:
-        """Return the information term of the discriminator's and Q's loss."""
+        """Return the information term of D's and Q's loss; views are those of `further_views`."""
 
     @abstractmethod
     def generator_information_loss(self, latent: Tensor, fake_features: Tensor) -> Tensor | float:
@@ -142,9 +146,11 @@ class GANModule(ManualModule, ABC):
         latent = self.latents.sample(len(real), self.device)
         with torch.no_grad():
             fake = self.generator(latent)
+        views = self.further_views(real)
         # Detached, so that the penalty's gradient does not stay on the loader's own tensor.
         real = self.perturb(real).detach().requires_grad_(self.r1_weight > 0)
-        real_features, fake_features = self.discriminator.trunk(real, self.perturb(fake))
+        features = self.discriminator.trunk(real, self.perturb(fake), *map(self.perturb, views))
+        real_features, fake_features, *view_features = features
         logits = self.discriminator.logits(torch.cat([real_features, fake_features]))
         real_logits, fake_logits = logits.split(len(real))
         adversarial = discriminator_loss(real_logits, fake_logits, self.label_smoothing)
@@ -155,7 +161,9 @@ class GANModule(ManualModule, ABC):
             jsd=jensen_shannon_estimate(real_logits, fake_logits),
         )
         penalty = self.r1_weight * r1_penalty(real_logits, real) if self.r1_weight > 0 else 0.0
-        information = self.discriminator_information_loss(latent, real_features, fake_features)
+        information = self.discriminator_information_loss(
+            latent, real_features, fake_features, *view_features
+        )
         return adversarial + penalty + information
 
     @final
@@ -239,7 +247,7 @@ class VanillaGANModule(GANModule):
     """A GAN without an information term; codes, if any, are only part of G's input (5.5, 5.6)."""
 
     def discriminator_information_loss(
-        self, latent: Tensor, real_features: Tensor, fake_features: Tensor
+        self, latent: Tensor, real_features: Tensor, fake_features: Tensor, *view_features: Tensor
     ) -> float:
         """Return 0: nothing ties the codes to the images."""
         return 0.0

@@ -10,7 +10,7 @@ from torch import Tensor
 from infogan.latents import CategoricalCode, LatentCode
 from infogan.metrics.codes import CodeScores
 from infogan.modules.gan import GANModule, check_at_least
-from infogan.objectives import Information, code_information
+from infogan.objectives import Information, clustering_loss, code_information
 
 Receiver = Literal["generator", "trunk", "head"]
 
@@ -85,7 +85,7 @@ class InfoGANModule(GANModule):
         return chain(self.discriminator.parameters(), head)
 
     def discriminator_information_loss(
-        self, latent: Tensor, real_features: Tensor, fake_features: Tensor
+        self, latent: Tensor, real_features: Tensor, fake_features: Tensor, *view_features: Tensor
     ) -> Tensor:
         """Return -lambda L_I(G, Q), for Q's head and, if it is a receiver, the trunk."""
         return self.information_loss(latent, self.for_trunk(fake_features))
@@ -178,7 +178,7 @@ class ThoughtExperimentModule(InfoGANModule):
     """
 
     def discriminator_information_loss(
-        self, latent: Tensor, real_features: Tensor, fake_features: Tensor
+        self, latent: Tensor, real_features: Tensor, fake_features: Tensor, *view_features: Tensor
     ) -> Tensor:
         """Return -lambda times the bound on I(c; x), read from the real images."""
         return self.information_loss(latent, self.for_trunk(real_features))
@@ -186,3 +186,55 @@ class ThoughtExperimentModule(InfoGANModule):
     def generator_information_loss(self, latent: Tensor, fake_features: Tensor) -> float:
         """Return 0: x does not depend on the generator."""
         return 0.0
+
+
+class ClusteringInfoGANModule(InfoGANModule):
+    """InfoGAN whose Q also clusters the real images by its categorical codes.
+
+    InfoGAN trains Q on generated images alone, and hopes that real ones are read likewise. Here the
+    real images, too, must be read with confidence, in equal shares, and alike in two augmented
+    views (Krause et al. 2010; Hu et al. 2017). It is what I(c; x) of section 5.4 can mean: c read
+    from x. The prior knowledge is that classes are equally frequent and survive the augmentation.
+
+    Args:
+        codes: The latent codes c that Q reads back; at least one categorical.
+        clustering_weight: Weight of the clustering loss.
+        balance_weight: Weight, within it, of the entropy of the mean reading.
+        **kwargs: See InfoGANModule.
+    """
+
+    def __init__(
+        self,
+        codes: list[LatentCode],
+        clustering_weight: float = 0.3,
+        balance_weight: float = 2.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(codes=codes, **kwargs)
+        check_at_least(clustering_weight=(clustering_weight, 0), balance_weight=(balance_weight, 0))
+        self.categorical = [i for i, c in enumerate(codes) if isinstance(c, CategoricalCode)]
+        if not self.categorical:
+            raise ValueError(
+                "codes has no CategoricalCode to cluster by; add one or use InfoGANModule"
+            )
+        self.clustering_weight = clustering_weight
+        self.balance_weight = balance_weight
+
+    def further_views(self, real: Tensor) -> tuple[Tensor, ...]:
+        """Show the first half of the batch a second time: half the cost, the same direction."""
+        return (real[: (len(real) + 1) // 2],)
+
+    def discriminator_information_loss(
+        self, latent: Tensor, real_features: Tensor, fake_features: Tensor, *view_features: Tensor
+    ) -> Tensor:
+        """Return -lambda L_I(G, Q) and the weighted clustering loss of the real images."""
+        first, second = (
+            self.latents.split_parameters(self.recognition_head(self.for_trunk(features)))
+            for features in (real_features, view_features[0])
+        )
+        clustering = torch.stack(
+            [clustering_loss(first[i], second[i], self.balance_weight) for i in self.categorical]
+        ).sum()
+        self.record(clustering_loss=clustering)
+        information = super().discriminator_information_loss(latent, real_features, fake_features)
+        return information + self.clustering_weight * clustering
