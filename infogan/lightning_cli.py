@@ -25,6 +25,7 @@ from infogan.callbacks.finite import NonFiniteStopping
 from infogan.callbacks.predictions import CodeWriter
 from infogan.callbacks.progress import LossProgressBar, RunSummary
 from infogan.callbacks.traversal import LatentTraversal
+from infogan.callbacks.validity import SampleValidity
 from infogan.errors import ConfigurationError, as_configuration_error, one_line
 from infogan.loggers import RunFolder, WandbRun
 
@@ -136,6 +137,7 @@ class InfoGANCLI(LightningCLI):
                 "last_checkpoint.enable_version_counter": False,
             }
         )
+        parser.add_lightning_class_args(SampleValidity, "sample_validity")
         parser.add_lightning_class_args(NonFiniteStopping, "non_finite_stopping")
         parser.add_lightning_class_args(CollapseStopping, "collapse_stopping")
         parser.add_lightning_class_args(RunSummary, "summary")
