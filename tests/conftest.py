@@ -1,5 +1,6 @@
 """Shared fixtures: tiny modules, an in-memory loader, and shapes checked at run time."""
 
+import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -23,6 +24,10 @@ with install_import_hook(
     from infogan.modules import GANModule, InfoGANModule
 
 SEED = 7
+
+# One thread a process: the workers share the cores, and sums keep their order on any machine.
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
 
 
 class Loader:
