@@ -194,7 +194,8 @@ def short_sighted() -> CollapseStopping:
     return CollapseStopping(ratio_threshold=0.05, window=20, warmup_steps=20, every_n_steps=10)
 
 
-DECAY = {"lr": 0.1, "weight_decay": 5.0}
+def decay(parameters: Iterator[Tensor]) -> Optimizer:
+    return SGD(parameters, 0.1, weight_decay=5.0)
 
 
 @pytest.mark.parametrize(
@@ -208,8 +209,8 @@ DECAY = {"lr": 0.1, "weight_decay": 5.0}
             },
             "discriminator_won",
         ),
-        ({"discriminator": lambda p: SGD(p, **DECAY)}, "discriminator_at_chance"),
-        ({"generator": lambda p: SGD(p, **DECAY)}, "mode_collapse"),
+        ({"discriminator": decay}, "discriminator_at_chance"),
+        ({"generator": decay}, "mode_collapse"),
     ],
 )
 def test_a_run_that_is_made_to_collapse_stops(
