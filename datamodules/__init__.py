@@ -5,8 +5,10 @@ from datamodules.basicprop import BasicPropDataModule
 from datamodules.errors import DataError
 from datamodules.factors import Factor
 from datamodules.idx import read_idx, write_idx
+from datamodules.image_folder import ImageFolderDataModule
 from datamodules.loader import Batch, BatchLoader, BatchSource, TensorSource
 from datamodules.mnist import MNISTDataModule
+from datamodules.mnist_like import FashionMNISTDataModule, KMNISTDataModule
 
 __all__ = [
     "BasicPropDataModule",
@@ -15,7 +17,10 @@ __all__ = [
     "BatchSource",
     "DataError",
     "Factor",
+    "FashionMNISTDataModule",
     "ImageDataModule",
+    "ImageFolderDataModule",
+    "KMNISTDataModule",
     "MNISTDataModule",
     "TensorSource",
     "read_idx",

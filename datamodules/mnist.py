@@ -29,13 +29,16 @@ class MNISTDataModule(ImageDataModule):
         drop_last: Whether training leaves out a last, smaller batch.
         seed: Fixes the order of the training images; null uses `seed_everything`'s, else 0.
         download: Whether to fetch files that are missing or damaged.
-        verify: Whether the files must be MNIST's, by their MD5s; turn it off to read other data
-            in the same format, such as BasicProp written by `render`.
-        labelled: Whether training delivers the digits too, for a classifier; a GAN needs none.
+        verify: Whether the files must be the published ones, by their MD5s; turn it off to read
+            other data in the same format, such as BasicProp written by `render`.
+        labelled: Whether training delivers the labels too, for a classifier; a GAN needs none.
 
     Raises:
         DataError: If the files are missing, damaged or disagree.
     """
+
+    name = "MNIST"
+    factor = Factor("digit", 10, 0, 9)
 
     def __init__(
         self,
@@ -50,22 +53,34 @@ class MNISTDataModule(ImageDataModule):
     ) -> None:
         super().__init__(batch_size, eval_batch_size, drop_last, seed, labelled)
         folder = _cache_dir() if data_dir is None else Path(data_dir).expanduser()
-        self.raw_dir = folder / "MNIST" / "raw"
+        self.raw_dir = folder / self.name / "raw"
         self.download = download
         self.verify = verify
-        self.factors = (Factor("digit", 10, 0, 9),) if verify else (self._label_factor(),)
+        self.factors = (self.factor,) if verify else (self._label_factor(),)
         self.image_shape = (1, 28, 28) if verify else self._first_image_shape()
 
     def fingerprint(self) -> str:
-        """Return `mnist-` or, with `verify=False`, `idx-` and a hash of the four files' MD5s."""
-        md5s = MD5S if self.verify else {name: md5_of(self._file(name)) for name in MD5S}
+        """Return the name, or `idx` with `verify=False`, and a hash of the four files' MD5s."""
+        md5s = self.md5s() if self.verify else {name: md5_of(self._file(name)) for name in MD5S}
         digest = hashlib.sha256(" ".join(md5s.values()).encode()).hexdigest()
-        return f"{'mnist' if self.verify else 'idx'}-{digest[:12]}"
+        return f"{self.name.lower() if self.verify else 'idx'}-{digest[:12]}"
+
+    def md5s(self) -> dict[str, str]:
+        """Return the MD5s that tell the files, by name."""
+        return MD5S
 
     def prepare_data(self) -> None:
-        """Check the files against MNIST's MD5s; fetch those that are missing or damaged."""
+        """Check the files against the known MD5s; fetch those that are missing or damaged."""
         if self.verify:
-            prepare_mnist(self.raw_dir, download=self.download)
+            self.prepare_files()
+
+    def prepare_files(self) -> None:
+        """Have the files in the folder, checked.
+
+        Raises:
+            DataError: If one is missing or damaged and cannot, or must not, be fetched.
+        """
+        prepare_mnist(self.raw_dir, download=self.download)
 
     def setup(self, stage: str) -> None:
         """Read the test images and, for `fit`, the training images."""

