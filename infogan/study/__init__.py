@@ -1,0 +1,1 @@
+"""Studies: configs x seeds x overrides, run by ordinary `fit` and `test`, into one table."""
