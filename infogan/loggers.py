@@ -1,22 +1,21 @@
-"""Where scalars and pictures go: a run folder always, and Weights & Biases beside it."""
+"""Where scalars and pictures go: a run folder always; W&B and TensorBoard beside it."""
 
-import csv
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from PIL import Image
-from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
-from pytorch_lightning.loggers.csv_logs import ExperimentWriter
+from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from pytorch_lightning.loggers.logger import rank_zero_experiment
-from pytorch_lightning.utilities import rank_zero_info
+from pytorch_lightning.utilities import rank_zero_only
 
 from infogan.errors import ConfigurationError
+from infogan.metrics_file import MetricsFile, read_rows
+from infogan.wandb_run import RunLabels, WandbRun
 
-# Seconds to wait for a W&B server before the run goes on offline.
-WANDB_TIMEOUT = 20
+__all__ = ["RunFolder", "TensorBoardRun", "WandbRun", "connect", "log_picture"]
 
 
 class RunFolder(CSVLogger):
@@ -43,6 +42,7 @@ class RunFolder(CSVLogger):
         )
         self.given_save_dir, self.given_name = save_dir, name
         self.resumed_step: int | None = None
+        self.resumed_rows: int | None = None
 
     def place(self, save_dir: str, name: str) -> None:
         """Take folder and name from the run where none were given."""
@@ -50,120 +50,110 @@ class RunFolder(CSVLogger):
         self._name = self.given_name or name
         self._root_dir = self._save_dir
 
-    def resume(self, version: int | str, step: int) -> None:
-        """Go on in an existing run folder after `step`; later rows there are dropped."""
+    def resume(self, version: int | str, step: int, rows: int | None = None) -> None:
+        """Go on in an existing run folder; what was logged later there is dropped.
+
+        Args:
+            version: The run folder's name.
+            step: Step of the checkpoint.
+            rows: Rows at the checkpoint, as `position` gave them; null keeps all up to the step.
+        """
         self._version = version
-        self.resumed_step = step
+        self.resumed_step, self.resumed_rows = step, rows
+
+    def position(self) -> dict[str, int]:
+        """Return how many rows there are, all of them written."""
+        self.save()
+        return {"rows": self.experiment.num_rows}
 
     @property
     @rank_zero_experiment
-    def experiment(self) -> ExperimentWriter:
+    def experiment(self) -> MetricsFile:
         """Return the writer of `metrics.csv`."""
         if self._experiment is None:
-            path = Path(self.log_dir) / ExperimentWriter.NAME_METRICS_FILE
-            step = self.resumed_step
-            earlier = (
-                [] if step is None else [r for r in _read_rows(path) if int(r["step"]) <= step]
-            )
-            # The parent deletes the file, so what stays in it is written again.
-            super().experiment.metrics.extend(earlier)
-            super().experiment.save()
-        return super().experiment
+            self._experiment = MetricsFile(self.log_dir, self._earlier_rows())
+        assert isinstance(self._experiment, MetricsFile)
+        return self._experiment
+
+    def _earlier_rows(self) -> list[dict[str, Any]]:
+        """Return the rows of the run that goes on; none for a new one."""
+        step = self.resumed_step
+        if step is None:
+            return []
+        rows = read_rows(Path(self.log_dir) / MetricsFile.NAME_METRICS_FILE)
+        if self.resumed_rows is not None:
+            return rows[: self.resumed_rows]
+        return [row for row in rows if int(row["step"]) <= step]
 
 
-def _read_rows(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a metrics file without their empty cells; none if there is no file."""
-    if not path.is_file():
-        return []
-    with path.open(newline="") as file:
-        return [{k: v for k, v in row.items() if v != ""} for row in csv.DictReader(file)]
+class TensorBoardRun(TensorBoardLogger):
+    """Write TensorBoard's event files into the run folder, beside `metrics.csv`.
 
-
-class WandbRun(WandbLogger):
-    """Track in Weights & Biases: online when logged in and in reach, otherwise offline.
-
-    It never prompts and never stops a run. `WANDB_MODE` decides if it is set: `online`, `offline`
-    or `disabled`.
+    `tensorboard --logdir runs` then shows all runs.
 
     Args:
-        project: Project that the run belongs to.
-        name: Display name of the run; null takes the config's `name`.
-        group: Group of runs that belong together, such as the seeds of one experiment.
-        tags: Labels to filter runs by.
-        entity: User or team that owns the project; null for the account's default.
-        save_dir: Folder that receives `wandb/`; null takes the config's `save_dir`.
-        id: Identity of the run; null draws one. Give that of an earlier run to go on with it.
-        log_model: Upload checkpoints as artifacts; only online.
+        save_dir: Folder of all runs; null takes the config's `save_dir`, `runs` by default.
+        name: Name of the experiment; null takes the config's `name`.
+        version: Number or name of the run; null takes that of the run folder.
     """
 
     def __init__(
         self,
-        project: str = "infogan",
-        name: str | None = None,
-        group: str | None = None,
-        tags: list[str] | None = None,
-        entity: str | None = None,
         save_dir: str | None = None,
-        id: str | None = None,
-        log_model: bool = False,
+        name: str | None = None,
+        version: int | str | None = None,
     ) -> None:
-        super().__init__(
-            name=name,
-            save_dir=save_dir or "runs",
-            id=id,
-            project=project,
-            log_model=log_model,
-            group=group,
-            tags=tags,
-            entity=entity,
-        )
+        try:
+            super().__init__(save_dir or "runs", name, version, default_hp_metric=False)
+        except ModuleNotFoundError as error:
+            raise ConfigurationError(
+                "TensorBoardRun needs TensorBoard: run `pip install tensorboard`, or leave the "
+                "logger out"
+            ) from error
         self.given_save_dir, self.given_name = save_dir, name
-        # W&B warns about this argument, which it no longer has.
-        del self._wandb_init["anonymous"]
+        self.run_folder: RunFolder | None = None
 
     def place(self, save_dir: str, name: str) -> None:
         """Take folder and name from the run where none were given."""
-        self._save_dir = self._wandb_init["dir"] = self.given_save_dir or save_dir
-        self._name = self._wandb_init["name"] = self.given_name or name
+        self._root_dir = self.given_save_dir or save_dir
+        self._name = self.given_name or name
+
+    def join(self, run_folder: RunFolder) -> None:
+        """Write into this run folder, unless the config names another place."""
+        if self.given_save_dir is None and self.given_name is None and self._version is None:
+            self.run_folder = run_folder
+
+    def resume(self, version: int | str, step: int) -> None:
+        """Go on in an existing folder; TensorBoard drops what was written after `step`."""
+        self._version = version
+        self._kwargs["purge_step"] = step + 1
 
     @property
-    @rank_zero_experiment
-    def experiment(self) -> Any:
-        """Return the W&B run; the first use starts it."""
-        if self._experiment is None:
-            Path(self._wandb_init["dir"]).mkdir(parents=True, exist_ok=True)
-            self._start()
-        return self._experiment
+    def log_dir(self) -> str:
+        """Return the folder of the event files."""
+        return super().log_dir if self.run_folder is None else self.run_folder.log_dir
 
-    def _start(self) -> None:
-        """Start the run online if that works, else offline with one line on how to sync later."""
-        import wandb
+    @rank_zero_only
+    def log_hyperparams(self, params: Any, metrics: Any = None, step: int | None = None) -> None:
+        """Show the config as text: its nested lists are no columns of a table."""
+        super().log_hyperparams(params, metrics, step)
+        self.experiment.add_text("config", f"```yaml\n{yaml.safe_dump(params, sort_keys=False)}```")
 
-        settings = wandb.Settings(init_timeout=WANDB_TIMEOUT, console="off", silent=True)
-        self._wandb_init["settings"] = settings
-        reason = None
-        if "WANDB_MODE" not in os.environ:
-            if not wandb.login(prompt=False, verify=False):
-                reason = "not logged in"
-            else:
-                try:
-                    _ = super().experiment
-                except wandb.errors.CommError as error:
-                    reason = f"no server in reach ({type(error).__name__})"
-        if reason is not None:
-            if self._log_model:
-                raise ConfigurationError(
-                    "log_model=true needs W&B online: run `wandb login`, or set log_model to false"
-                )
-            os.environ["WANDB_MODE"] = "offline"
-            # Login has read the settings already: start over, so that the mode is seen.
-            wandb.teardown()
-        run = super().experiment
-        if run.settings.mode == "offline":
-            rank_zero_info(
-                f"W&B: {reason or 'WANDB_MODE=offline'}, tracking offline; "
-                f"upload later with: wandb sync {run.settings.sync_dir}"
-            )
+
+def connect(loggers: Sequence[Logger], labels: RunLabels) -> None:
+    """Tell the trackers what the run is and in which folder it lies.
+
+    Args:
+        loggers: The trainer's loggers, all placed.
+        labels: What to call the run.
+    """
+    folders = [logger for logger in loggers if not isinstance(logger, WandbRun) and logger.log_dir]
+    run_folders = [logger for logger in loggers if isinstance(logger, RunFolder)]
+    for logger in loggers:
+        if isinstance(logger, WandbRun):
+            logger.describe(labels, folders[0] if folders else None)
+        elif isinstance(logger, TensorBoardRun) and run_folders:
+            logger.join(run_folders[0])
 
 
 def log_picture(

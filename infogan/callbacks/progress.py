@@ -10,6 +10,8 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import TQDMProgressBar
 from torch import Tensor
 
+from infogan.run_folder import run_folder
+
 SHOWN = {
     "D": "train/discriminator_loss",
     "G": "train/generator_loss",
@@ -81,18 +83,19 @@ class RunSummary(pl.Callback):
     def finish(self, trainer: pl.Trainer) -> dict[str, Any]:
         """Return the summary, having written it to the run folder and the trackers."""
         duration = self.duration + time.perf_counter() - self.started
+        folder = run_folder(trainer)
         summary = {
             "outcome": self.outcome,
             "reason": self.reason,
             "steps": trainer.global_step,
             "duration_seconds": round(duration, 1),
-            "run_folder": trainer.log_dir,
+            "run_folder": None if folder is None else str(folder),
             "best_step": self.best_step,
             **({f"best/{self.monitor}": self.best} if self.best is not None else {}),
             **{f"last/{name}": value for name, value in plain(trainer.callback_metrics).items()},
         }
-        if trainer.is_global_zero and trainer.log_dir is not None:
-            path = Path(trainer.log_dir) / "summary.json"
+        if trainer.is_global_zero and folder is not None:
+            path = folder / "summary.json"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(summary, indent=2) + "\n")
             for logger in trainer.loggers:

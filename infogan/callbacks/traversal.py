@@ -18,6 +18,7 @@ from infogan.pictures import (
     tile,
     to_bytes,
 )
+from infogan.run_folder import run_folder
 
 
 class LatentTraversal(pl.Callback):
@@ -60,16 +61,17 @@ class LatentTraversal(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw, save and log the grids of this epoch."""
         due = self.every_n_epochs and (trainer.current_epoch + 1) % self.every_n_epochs == 0
-        if due and trainer.is_global_zero and trainer.log_dir is not None:
+        folder = run_folder(trainer)
+        if due and trainer.is_global_zero and folder is not None:
             assert isinstance(pl_module, GANModule)
-            self.draw(trainer, pl_module, Path(trainer.log_dir))
+            self.draw(trainer, pl_module, folder)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write `overview.png`, rows in the order of the classes, and `overview.gif`."""
-        if not (self.every_n_epochs and trainer.is_global_zero and trainer.log_dir is not None):
+        folder = run_folder(trainer)
+        if not (self.every_n_epochs and trainer.is_global_zero and folder is not None):
             return
         assert isinstance(pl_module, GANModule)
-        folder = Path(trainer.log_dir)
         overview = side_by_side(list(self.grids(pl_module, by_class=True).values()))
         save_png(folder / "overview.png", overview)
         log_picture(trainer.loggers, "overview", overview, trainer.global_step)

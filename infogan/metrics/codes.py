@@ -12,11 +12,7 @@ from torchmetrics.functional.clustering import (
     normalized_mutual_info_score,
 )
 
-
-def contingency(categories: Tensor, classes: Tensor, shape: tuple[int, int]) -> np.ndarray:
-    """Count how often category i meets class j: an array of `shape`."""
-    flat = categories.long() * shape[1] + classes.long()
-    return torch.bincount(flat, minlength=shape[0] * shape[1]).reshape(shape).cpu().numpy()
+from infogan.metrics.variables import contingency
 
 
 def halves(num_images: int) -> tuple[Tensor, Tensor]:
@@ -90,6 +86,7 @@ class CodeScores(Metric):
         self.categories = dict(categories)
         self.classes = dict(classes)
         self.meanings: dict[int, list[str]] = {}
+        self.confusions: dict[int, tuple[str, np.ndarray]] = {}
         self.add_state("codes", default=[], dist_reduce_fx="cat")
         self.add_state("factors", default=[], dist_reduce_fx="cat")
 
@@ -121,7 +118,9 @@ class CodeScores(Metric):
             code, factor = codes[:, i], factors[:, j]
             name, num_values = classes[j]
             counts = contingency(code, factor, (categories[i], num_values))
-            self.meanings[list(self.categories)[i]] = [str(k) for k in counts.argmax(axis=1)]
+            position = list(self.categories)[i]
+            self.meanings[position] = [str(k) for k in counts.argmax(axis=1)]
+            self.confusions[position] = name, counts
             if len(classes) > 1:
                 scores[f"code_accuracy_{name}"] = accuracy[i, j]
             shape = (categories[i], num_values)

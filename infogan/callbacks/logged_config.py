@@ -1,0 +1,39 @@
+"""What ran: the config, the versions of the code and of the data, in every tracker."""
+
+import subprocess
+from pathlib import Path
+
+import torch
+import yaml
+from pytorch_lightning.cli import SaveConfigCallback
+from pytorch_lightning.core import LightningModule
+from pytorch_lightning.trainer import Trainer
+
+from infogan import __version__
+
+
+class LoggedConfig(SaveConfigCallback):
+    """Save the config beside the results and hand it, with versions, to every logger."""
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Give the parsed config, the code's version and the data's fingerprint to the loggers."""
+        config = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+        fingerprint = getattr(getattr(trainer, "datamodule", None), "fingerprint", None)
+        facts = {
+            **config,
+            "code_version": code_version(),
+            "torch_version": str(torch.__version__),
+            "data_fingerprint": fingerprint() if fingerprint is not None else None,
+        }
+        for logger in trainer.loggers:
+            logger.log_hyperparams(facts)
+
+
+def code_version() -> str:
+    """Return the package's version, with the git commit where there is a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return __version__
+    return f"{__version__}+{result.stdout.strip()}" if result.returncode == 0 else __version__
