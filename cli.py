@@ -4,6 +4,7 @@ import argparse
 import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 
 def lightning(argv: list[str]) -> None:
@@ -34,19 +35,88 @@ def augment(argv: list[str]) -> None:
     run_function(function, argv, {"data": mnist})
 
 
+def sample(argv: list[str]) -> None:
+    """Draw images for given codes."""
+    from infogan.commands import run_function
+    from infogan.sampling import sample as function
+
+    run_function(function, argv)
+
+
+def export(argv: list[str]) -> None:
+    """Write a model in formats that other tools load."""
+    from infogan.commands import run_function
+    from infogan.export import export as function
+
+    run_function(function, argv)
+
+
+def judge(argv: list[str]) -> None:
+    """Train the judge of samples."""
+    import datamodules  # noqa: F401
+    from infogan.commands import run_function
+    from infogan.judge.command import judge as function
+
+    run_function(function, argv, {"data": {"class_path": "datamodules.MNISTDataModule"}})
+
+
+def explore(argv: list[str]) -> None:
+    """Open the explorer's page."""
+    import datamodules  # noqa: F401
+    from infogan.commands import run_function
+    from infogan.explorer import explore as function
+    from infogan.explorer.command import data_of_run
+
+    run_function(function, argv, data_of_run(argv))
+
+
+def compare(argv: list[str]) -> None:
+    """Compare runs."""
+    from infogan.commands import run_function
+    from infogan.comparison.command import compare as function
+
+    run_function(function, argv, listed="runs")
+
+
+def study(argv: list[str]) -> None:
+    """Run a study file."""
+    from infogan.study.command import main as function
+
+    function(argv)
+
+
+def report(argv: list[str]) -> None:
+    """Write the results from the studies' committed data."""
+    from infogan.commands import run_function
+    from infogan.report.command import report as function
+
+    run_function(function, argv)
+
+
 # Each verb imports what it needs when it is used, so that --help answers at once.
 VERBS: dict[str, tuple[Callable[[list[str]], None], str]] = {
     "fit": (lightning, "train a model: fit --config infogan_mnist.yaml"),
     "validate": (lightning, "score a checkpoint on the validation images"),
     "test": (lightning, "score a checkpoint on the test images"),
     "predict": (lightning, "write the codes that a checkpoint reads from images"),
+    "judge": (judge, "train the classifier that test judges samples by, before a test needs it"),
+    "compare": (compare, "compare runs: a table, and a page with their curves and pictures"),
     "render": (render, "write a BasicProp data set to files in MNIST's format"),
     "augment": (augment, "measure generated images as extra training data (appendix D)"),
+    "study": (study, "run configs x seeds into one table: study studies/paper_table.yaml"),
+    "report": (report, "write docs/results.md and its pictures from the studies' tables"),
+    "sample": (sample, "draw images for given codes: sample --codes '{0: 3}'"),
+    "export": (export, "write a model as ONNX and safetensors, with what its numbers mean"),
+    "explore": (explore, "open a local web page on which a model's codes are played with"),
 }
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one verb; return the exit code: 0 done, 2 wrong input, 3 stopped by a callback."""
+    """Run one verb; return the exit code.
+
+    0 done, 1 a defect or another process failed, 2 wrong input, 3 stopped by a callback, 128 + n
+    interrupted by signal n.
+    """
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(
         prog="cli.py",
@@ -58,6 +128,7 @@ def main(argv: list[str] | None = None) -> int:
         verbs.add_parser(name, help=description, add_help=False)
     verb = parser.parse_known_args(argv[:1])[0].verb
     quiet_third_parties()
+    find_own_classes()
     try:
         VERBS[verb][0](argv)
     except Exception as error:
@@ -69,6 +140,13 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
+def find_own_classes() -> None:
+    """Let a `class_path` name a class in a file of the working directory, such as my_codes.py."""
+    # Last, so that such a file never stands in for a library's.
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+
+
 def exit_code(error: Exception) -> int | None:
     """Return the code for an error whose message is all that a user needs; None for a defect."""
     from pytorch_lightning.utilities.exceptions import MisconfigurationException
@@ -76,9 +154,15 @@ def exit_code(error: Exception) -> int | None:
     from datamodules.errors import DataError
     from infogan.callbacks.stopping import RunStoppedError
     from infogan.errors import ConfigurationError
+    from infogan.launching import RankFailedError
+    from infogan.signals import RunInterruptedError
 
     if isinstance(error, RunStoppedError):
         return 3
+    if isinstance(error, RunInterruptedError):
+        return error.exit_code
+    if isinstance(error, RankFailedError):
+        return 1
     wrong_input = (ConfigurationError, DataError, MisconfigurationException, OSError)
     return 2 if isinstance(error, wrong_input) else None
 
@@ -88,6 +172,8 @@ def quiet_third_parties() -> None:
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
     warnings.filterwarnings("ignore", message="Sparse invariant checks are implicitly disabled")
     warnings.filterwarnings("ignore", message=".*infer the batch indices fetched")
+    # What is logged without it is the same on all processes.
+    warnings.filterwarnings("ignore", message=".*sync_dist=True.*")
 
 
 if __name__ == "__main__":

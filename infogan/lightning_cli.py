@@ -4,30 +4,37 @@ import difflib
 import logging
 import os
 import re
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-import yaml
 from jsonargparse import ActionConfigFile, ArgumentError, Namespace
 from pytorch_lightning.callbacks import Callback, Checkpoint, ModelCheckpoint, ProgressBar
-from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from pytorch_lightning.core import LightningModule
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.trainer import Trainer
 
-from infogan import __version__
 from infogan.callbacks.collapse import CollapseStopping
+from infogan.callbacks.confusion import ConfusionMatrix
+from infogan.callbacks.disentanglement import Disentanglement
 from infogan.callbacks.finite import NonFiniteStopping
+from infogan.callbacks.global_batch import GlobalBatch
+from infogan.callbacks.last_checkpoint import LastCheckpoint
+from infogan.callbacks.logged_config import LoggedConfig
 from infogan.callbacks.predictions import CodeWriter
+from infogan.callbacks.probe import EncoderProbe
 from infogan.callbacks.progress import LossProgressBar, RunSummary
+from infogan.callbacks.quality import SampleQuality
 from infogan.callbacks.traversal import LatentTraversal
 from infogan.callbacks.validity import SampleValidity
+from infogan.checkpoints import CheckpointError, newest_usable, read_checkpoint
 from infogan.errors import ConfigurationError, as_configuration_error, one_line
-from infogan.loggers import RunFolder, WandbRun
+from infogan.launching import given_topology, with_own_plugins
+from infogan.loggers import RunFolder, TensorBoardRun, WandbRun, connect
+from infogan.signals import ignore_usr1
+from infogan.strategies import check_strategy, register_strategies
+from infogan.wandb_run import RunLabels
 
 CONFIG_FOLDER = Path(__file__).resolve().parent.parent / "configs"
 
@@ -44,11 +51,11 @@ def find_config(name: str) -> str:
     for candidate in (shipped, shipped.with_name(f"{shipped.name}.yaml")):
         if candidate.is_file():
             return str(candidate)
-    known = sorted(path.name for path in CONFIG_FOLDER.glob("*.yaml"))
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.3) or known[:3]
+    known = [path.stem for path in CONFIG_FOLDER.glob("*.yaml")]
+    close = difflib.get_close_matches(Path(name).stem, known) or ["infogan_mnist"]
     raise ConfigurationError(
-        f"config {name} is neither a file nor in {CONFIG_FOLDER}, which has {', '.join(close)} "
-        f"and {len(known) - len(close)} more"
+        f"config {name} is neither a file nor in {CONFIG_FOLDER}, which has "
+        f"{', '.join(f'{stem}.yaml' for stem in close)} and {len(known) - len(close)} more"
     )
 
 
@@ -67,37 +74,10 @@ class NamedConfigFile(ActionConfigFile):
             raise ConfigurationError(f"config {values}: {one_line(error)}") from error
 
 
-class LoggedConfig(SaveConfigCallback):
-    """Save the config beside the results and hand it, with versions, to every logger."""
-
-    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Give the parsed config, the code's version and the data's fingerprint to the loggers."""
-        config = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
-        fingerprint = getattr(getattr(trainer, "datamodule", None), "fingerprint", None)
-        facts = {
-            **config,
-            "code_version": code_version(),
-            "torch_version": torch.__version__,
-            "data_fingerprint": fingerprint() if fingerprint is not None else None,
-        }
-        for logger in trainer.loggers:
-            logger.log_hyperparams(facts)
-
-
-def code_version() -> str:
-    """Return the package's version, with the git commit where there is a checkout."""
-    command = ["git", "-C", str(CONFIG_FOLDER.parent), "describe", "--always", "--dirty"]
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return __version__
-    return f"{__version__}+{result.stdout.strip()}" if result.returncode == 0 else __version__
-
-
 class InfoGANCLI(LightningCLI):
     """`fit`, `validate`, `test` and `predict` of any module and datamodule, from YAML."""
 
-    resumed: tuple[Path, int] | None = None
+    resumed: tuple[Path, dict[str, Any]] | None = None
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """Return a parser whose `--config` finds shipped configs by name."""
@@ -117,6 +97,12 @@ class InfoGANCLI(LightningCLI):
         )
         parser.add_argument("--save_dir", type=str, default="runs", help="Folder of all runs.")
         parser.add_argument(
+            "--group",
+            type=str | None,
+            default=None,
+            help="Runs that belong together in W&B, such as seeds; null takes the name.",
+        )
+        parser.add_argument(
             "--wandb",
             type=Literal["auto", "online", "offline", "disabled"],
             default="auto",
@@ -126,18 +112,23 @@ class InfoGANCLI(LightningCLI):
         parser.add_lightning_class_args(LatentTraversal, "traversal")
         # Lightning's save_last writes only when the best one is written: the last needs its own.
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
-        parser.add_lightning_class_args(ModelCheckpoint, "last_checkpoint")
+        parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
         parser.set_defaults(
             {
                 "checkpoint.monitor": "val/code_accuracy",
                 "checkpoint.mode": "max",
                 "checkpoint.filename": "best-step={step}",
                 "checkpoint.auto_insert_metric_name": False,
-                "last_checkpoint.filename": "last",
-                "last_checkpoint.enable_version_counter": False,
+                # A run that went back to an older state writes the same best one again.
+                "checkpoint.enable_version_counter": False,
             }
         )
+        parser.add_lightning_class_args(GlobalBatch, "global_batch")
         parser.add_lightning_class_args(SampleValidity, "sample_validity")
+        parser.add_lightning_class_args(ConfusionMatrix, "confusion")
+        parser.add_lightning_class_args(Disentanglement, "disentanglement")
+        parser.add_lightning_class_args(SampleQuality, "sample_quality")
+        parser.add_lightning_class_args(EncoderProbe, "encoder_probe")
         parser.add_lightning_class_args(NonFiniteStopping, "non_finite_stopping")
         parser.add_lightning_class_args(CollapseStopping, "collapse_stopping")
         parser.add_lightning_class_args(RunSummary, "summary")
@@ -157,15 +148,15 @@ class InfoGANCLI(LightningCLI):
         check_writable(config.save_dir)
         if config.wandb in ("online", "offline"):
             os.environ["WANDB_MODE"] = config.wandb
-        if config.get("ckpt_path") in ("last", "best"):
+        if config.get("ckpt_path") in ("last", "best", "auto"):
             self.find_checkpoint(config)
         elif config.get("ckpt_path"):
-            if not Path(config.ckpt_path).is_file():
+            try:
+                read_checkpoint(Path(config.ckpt_path))
+            except CheckpointError as error:
                 raise ConfigurationError(
-                    f"ckpt_path={config.ckpt_path} is not a file; give a checkpoint, or `last` for "
-                    f"the newest of name={config.name}"
-                )
-            load_checkpoint(Path(config.ckpt_path))
+                    f"ckpt_path={error}; `last` is the newest of name={config.name}"
+                ) from error
 
     def instantiate_classes(self) -> None:
         """Build model, data and trainer; what is wrong with their values is one line."""
@@ -174,6 +165,11 @@ class InfoGANCLI(LightningCLI):
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         """Place the loggers; leave out the callbacks that the trainer's own switches turn off."""
+        check_strategy(config["strategy"])
+        config.update(given_topology())
+        config["plugins"] = with_own_plugins(config["plugins"])
+        if isinstance(config["logger"], Logger):
+            config["logger"] = [config["logger"]]
         if isinstance(config["logger"], list):
             config["logger"] = self.placed(config["logger"])
         off = [
@@ -195,27 +191,47 @@ class InfoGANCLI(LightningCLI):
         if config.wandb == "disabled":
             loggers = [logger for logger in loggers if not isinstance(logger, WandbRun)]
         for logger in loggers:
-            if isinstance(logger, RunFolder | WandbRun):
+            if isinstance(logger, RunFolder | TensorBoardRun | WandbRun):
                 logger.place(config.save_dir, name)
-            if isinstance(logger, RunFolder) and self.resumed is not None:
-                folder, step = self.resumed
-                logger.resume(folder.name, step)
+        stage, seed = str(self.subcommand), config.seed_everything
+        labels = RunLabels.of(config.name, stage, seed, self.model, self.datamodule)
+        connect(loggers, labels._replace(group=config.group or config.name))
+        if self.resumed is not None:
+            folder, checkpoint = self.resumed
+            at = checkpoint.get("loggers", {})
+            for logger in loggers:
+                if isinstance(logger, RunFolder):
+                    rows = at.get("RunFolder", {}).get("rows")
+                    logger.resume(folder.name, int(checkpoint["global_step"]), rows)
+                elif isinstance(logger, TensorBoardRun):
+                    logger.resume(folder.name, int(checkpoint["global_step"]))
+                elif isinstance(logger, WandbRun) and "WandbRun" in at:
+                    logger.resume(at["WandbRun"]["id"])
         return loggers
 
     def find_checkpoint(self, config: Namespace) -> None:
-        """Turn `last` or `best` into the path of that checkpoint in the newest run of this name."""
+        """Turn `last`, `best` or `auto` into the newest such checkpoint of this name.
+
+        `auto` is `last`, or a new run if there is none yet: the same command starts a run and,
+        when a cluster repeats it, goes on with it.
+        """
         folder = Path(config.save_dir) / config.name
-        pattern = "last*.ckpt" if config.ckpt_path == "last" else "best*.ckpt"
-        found = sorted(folder.glob(f"*/checkpoints/{pattern}"), key=lambda p: p.stat().st_mtime)
-        if not found:
+        pattern = "best*.ckpt" if config.ckpt_path == "best" else "last*.ckpt"
+        found = list(folder.glob(f"*/checkpoints/{pattern}"))
+        if config.ckpt_path == "auto" and not found:
+            config.ckpt_path = None
+            return
+        usable = newest_usable(found)
+        if usable is None:
+            what = f"none of {len(found)} can be read" if found else f"no {pattern} below {folder}"
             raise ConfigurationError(
-                f"ckpt_path={config.ckpt_path}: no {pattern} below {folder}; start without "
-                "--ckpt_path, or give the file's path"
+                f"ckpt_path={config.ckpt_path}: {what}; start without --ckpt_path, or give the "
+                "file's path"
             )
-        config.ckpt_path = str(found[-1])
+        path, checkpoint = usable
+        config.ckpt_path = str(path)
         if self.subcommand == "fit":
-            checkpoint = load_checkpoint(found[-1])
-            self.resumed = (found[-1].parent.parent, int(checkpoint["global_step"]))
+            self.resumed = (path.parent.parent, checkpoint)
             self.save_config_kwargs = {**self.save_config_kwargs, "overwrite": True}
 
 
@@ -236,23 +252,6 @@ def check_writable(save_dir: str) -> None:
         ) from error
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Load a checkpoint without running code from it.
-
-    Raises:
-        ConfigurationError: If the file is no checkpoint, or a damaged one.
-    """
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        checkpoint["state_dict"]
-    except Exception as error:
-        raise ConfigurationError(
-            f"ckpt_path={path} cannot be read as a checkpoint ({type(error).__name__}); it is "
-            "truncated or another kind of file: give another one"
-        ) from error
-    return checkpoint
-
-
 def with_own_config(argv: list[str]) -> list[str]:
     """Score a checkpoint with the config that lies in its run folder, unless one is given."""
     if argv[0] == "fit" or any(arg in ("-c", "--config") or "config=" in arg for arg in argv):
@@ -268,6 +267,8 @@ def run(argv: list[str]) -> None:
     logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(
         lambda record: not re.search("litlogger|TPU available", record.getMessage())
     )
+    ignore_usr1()
+    register_strategies()
     sys.argv = [sys.argv[0], *with_own_config(argv)]
     loggers: list[dict[str, Any]] = [
         {"class_path": "infogan.loggers.RunFolder"},

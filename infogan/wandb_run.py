@@ -14,6 +14,7 @@ from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
 
 from infogan.errors import ConfigurationError
 from infogan.latents import LatentCode
+from infogan.signals import shielded
 
 # Seconds to wait for a W&B server before the run goes on offline.
 WANDB_TIMEOUT = 20
@@ -149,7 +150,8 @@ class WandbRun(WandbLogger):
         """Return the W&B run; the first use starts it."""
         if self._experiment is None:
             Path(self._wandb_init["dir"]).mkdir(parents=True, exist_ok=True)
-            self._start()
+            with shielded():
+                self._start()
             self._read_record()
         return self._experiment
 

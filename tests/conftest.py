@@ -17,9 +17,20 @@ import cli
 
 # Under the hook, so that every call of the pure-tensor files checks its annotated shapes.
 with install_import_hook(
-    ["infogan.latents", "infogan.networks", "infogan.objectives", "infogan.regularizers"],
+    [
+        "infogan.latents",
+        "infogan.metrics",
+        "infogan.networks",
+        "infogan.objectives",
+        "infogan.probe",
+        "infogan.regularizers",
+    ],
     "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
 ):
+    import infogan.metrics.consistency
+    import infogan.metrics.factors
+    import infogan.metrics.samples
+    import infogan.probe  # noqa: F401
     from infogan.latents import CategoricalCode, UniformCode
     from infogan.modules import GANModule, InfoGANModule
 
@@ -206,4 +217,14 @@ TINY = (
     "--data.init_args.eval_batch_size=50",
     "--traversal.num_columns=2",
     "--wandb=disabled",
+)
+
+# What a test of a MNIST checkpoint takes to be quick, with a judge of its own.
+TINY_TEST = (
+    "--trainer.limit_test_batches=2",
+    "--sample_quality.num_images=20",
+    "--sample_quality.judge.num_steps=2",
+    "--sample_quality.judge.held_out_share=0.001",
+    "--sample_quality.judge_folder=judges",
+    "--encoder_probe.num_train=200",
 )

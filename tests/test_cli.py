@@ -14,7 +14,7 @@ import yaml
 from PIL import Image
 
 from infogan.modules import InfoGANModule
-from tests.conftest import TINY, Outcome
+from tests.conftest import TINY, TINY_TEST, Outcome
 
 CLI = Path(__file__).parent.parent / "cli.py"
 FIT = ("fit", "--config", "infogan_mnist.yaml", *TINY)
@@ -126,14 +126,18 @@ def test_resume_goes_on_in_the_same_folder_as_if_uninterrupted(command: Command)
 def test_a_checkpoint_is_scored_and_read_without_its_yaml(command: Command) -> None:
     assert command(*FIT).code == 0
     checkpoint = str(RUN / "checkpoints/last.ckpt")
-    limits = ("--trainer.limit_test_batches=2", "--trainer.limit_predict_batches=2")
-    tested = command("test", "--ckpt_path", checkpoint, limits[0])
+    tested = command("test", "--ckpt_path", checkpoint, *TINY_TEST)
     assert tested.code == 0
     scores = rows(Path("runs/infogan_mnist/test/version_0"))[0]
     validated = [row for row in rows(RUN) if row["val/nmi"]][0]
     assert scores["test/nmi"] == validated["val/nmi"]
     assert "test/code_accuracy" in tested.out
-    predicted = command("predict", "--ckpt_path", checkpoint, limits[1])
+    everything = ("mig", "sap", "fid", "fid_real", "class_consistency", "mi", "probe_linear")
+    assert {f"test/{name}" for name in everything} <= scores.keys()
+    pictures = {path.name for path in Path("runs/infogan_mnist/test/version_0").glob("*.png")}
+    assert pictures == {"confusion_categorical0.png", "information_real.png"}
+    limit = "--trainer.limit_predict_batches=2"
+    predicted = command("predict", "--ckpt_path", checkpoint, limit)
     assert predicted.code == 0
     codes = Path("runs/infogan_mnist/predict/version_0/codes.csv")
     assert f"codes       {codes}" in predicted.out

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import TINY, Outcome
+from tests.conftest import TINY, TINY_TEST, Outcome
+from tests.pictures import write_classes
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 BLOCKS = dict(re.findall(r"<!-- (\w+) command -->\n```\n(.*?)\n```", README, flags=re.DOTALL))
@@ -36,13 +37,16 @@ def test_everyday_commands_run_in_their_order(command: Command) -> None:
     assert command(*main, *TINY).code == 0
     section = README.partition("## Everyday commands")[2].partition("\n## ")[0]
     commands = verbs(section)
-    assert [c[0] for c in commands] == ["fit", "fit", "fit", "test", "predict", "render", "augment"]
+    verbs_in_order = "fit fit fit compare test predict render augment"
+    assert [c[0] for c in commands] == verbs_in_order.split()
     for arguments in commands:
         small: tuple[str, ...] = ()
         if arguments[0] == "fit":
             small = TINY
-        elif arguments[0] in ("test", "predict"):
-            small = (f"--trainer.limit_{arguments[0]}_batches=2", "--wandb=disabled")
+        elif arguments[0] == "test":
+            small = (*TINY_TEST, "--wandb=disabled")
+        elif arguments[0] == "predict":
+            small = ("--trainer.limit_predict_batches=2", "--wandb=disabled")
         elif arguments[0] == "render":
             small = ("--train_size=20", "--eval_size=10")
         elif arguments[0] == "augment":
@@ -50,6 +54,24 @@ def test_everyday_commands_run_in_their_order(command: Command) -> None:
             small += ("--images_per_category=2",)
         outcome = command(*arguments, *small)
         assert outcome.code == 0, (arguments, outcome.err)
+
+
+def test_own_pictures_train_and_a_model_is_taken_away(command: Command) -> None:
+    """The commands of the two sections, with pictures made here."""
+    (main,) = verbs(BLOCKS["main"])
+    assert command(*main, *TINY).code == 0
+    own, away = (
+        verbs(README.partition(f"## {title}")[2].partition("\n## ")[0])
+        for title in ("Your own pictures", "Taking a model away")
+    )
+    assert [arguments[0] for arguments in (*own, *away)] == ["fit", "sample", "export"]
+    write_classes(Path("pictures"))
+    assert command(*own[0], *TINY).code == 0
+    for arguments in away:
+        outcome = command(*arguments)
+        assert outcome.code == 0, (arguments, outcome.err)
+    assert Path("samples/15.png").is_file()
+    assert Path("export/model.json").is_file()
 
 
 def test_the_python_example_runs(command: Command, capsys: pytest.CaptureFixture[str]) -> None:

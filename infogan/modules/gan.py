@@ -217,22 +217,24 @@ class GANModule(ManualModule, ABC):
     # ---- evaluation and logs -------------------------------------------------------------------
 
     @final
-    def validation_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
-        """Score D on held-out images and the codes against their true factors."""
-        self.evaluate("val", batch)
+    def validation_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
+        """Score held-out images; return the trunk's features of them, which callbacks read."""
+        return self.evaluate("val", batch)
 
     @final
-    def test_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
+    def test_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
         """Score the test images as in validation."""
-        self.evaluate("test", batch)
+        return self.evaluate("test", batch)
 
-    def evaluate(self, stage: str, batch: Sequence[Tensor]) -> None:
-        """Log D's mean probability on held-out real images, and score the codes."""
+    def evaluate(self, stage: str, batch: Sequence[Tensor]) -> Tensor:
+        """Log D's mean probability on held-out images, score the codes, return the features."""
         images, factors = batch
         (features,) = self.discriminator.trunk(images)
         d_real = self.discriminator.logits(features).sigmoid().mean()
         self.log(f"{stage}/d_real", d_real, batch_size=len(images), sync_dist=True)
         self.score_codes(stage, features, factors)
+        # Callbacks run outside of autocast.
+        return features.to(self.dtype)
 
     def generate(self, latent: Tensor) -> Tensor:
         """Return G(z, c): images (batch, channels, side, side) in [0, 1]."""

@@ -1,6 +1,6 @@
 """InfoGAN (equation 3) and its variants: which images Q reads, and who receives the gradient."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any, Literal, get_args
 
@@ -75,7 +75,16 @@ class InfoGANModule(GANModule):
     def recognize(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return Q's posterior parameters by code, (batch, code.num_parameters) each."""
         (features,) = self.discriminator.trunk(images)
+        return self.recognize_features(features)
+
+    def recognize_features(self, features: Tensor) -> tuple[Tensor, ...]:
+        """Return what `recognize` does, from the trunk's features of the images."""
         return self.latents.split_parameters(self.recognition_head(features))
+
+    def posterior_modes(self, parameters: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Return the most probable value of every code, (batch, code.dim) each."""
+        codes = zip(self.latents.codes, parameters, strict=True)
+        return tuple(code.posterior_mode(of_code) for code, of_code in codes)
 
     # ---- the information term ------------------------------------------------------------------
 
@@ -130,7 +139,7 @@ class InfoGANModule(GANModule):
         """Collect the categories that Q reads from real images."""
         if self.code_scores is None:
             return
-        parameters = self.latents.split_parameters(self.recognition_head(features))
+        parameters = self.recognize_features(features)
         self.code_scores.to(self.device).update([p.argmax(dim=1) for p in parameters], factors)
 
     def on_validation_epoch_end(self) -> None:
@@ -153,10 +162,7 @@ class InfoGANModule(GANModule):
     def predict_step(self, batch: Any, batch_idx: int) -> tuple[Tensor, ...]:
         """Return the most probable value of every code, (batch, code.dim) each."""
         images = batch[0] if isinstance(batch, tuple | list) else batch
-        return tuple(
-            code.posterior_mode(parameters)
-            for code, parameters in zip(self.latents.codes, self.recognize(images), strict=True)
-        )
+        return self.posterior_modes(self.recognize(images))
 
 
 class EncoderLossModule(InfoGANModule):

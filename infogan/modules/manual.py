@@ -1,6 +1,7 @@
 """Manual optimization in Lightning, apart from any objective: updates, counting, seeds, logs."""
 
 import os
+import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,13 +11,18 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.core.optimizer import LightningOptimizer, do_nothing_closure
-from torch import Tensor
+from pytorch_lightning.trainer.states import TrainerFn
+from torch import Tensor, distributed, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from infogan.strategies import check_strategy
 
 
 class ManualModule(pl.LightningModule):
     """A LightningModule with several optimizers, for which a step is a batch.
 
-    What `training_step` draws at random is a function of (seed, rank, `global_step`) alone.
+    What a batch or a validation draws at random, from torch, NumPy or Python, is a function of
+    (seed, rank, `global_step`) alone.
 
     Args:
         gradient_clip_norm: Largest norm of the gradient of one update; None for no clipping.
@@ -34,14 +40,31 @@ class ManualModule(pl.LightningModule):
         self.scalars: dict[str, Tensor] = {}
 
     def on_fit_start(self) -> None:
-        """Fix the run's seed."""
+        """Fix the run's seed; refuse strategies that alternating updates do not work with."""
+        check_strategy(self.trainer.strategy)
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", torch.initial_seed() % 2**32))
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Seed the step from (seed, rank, step): ranks differ, a resumed run draws the same."""
+        """Seed the batch from (seed, rank, step): ranks differ, a resumed run draws the same."""
+        self.seed_streams()
+
+    def on_validation_start(self) -> None:
+        """Seed a training's validation, which may follow a batch or a resume."""
+        if self.trainer.state.fn == TrainerFn.FITTING:
+            self.seed_streams(1)
+
+    def seed_streams(self, *purpose: int) -> None:
+        """Seed torch, NumPy and Python by (seed, rank, step) and, apart from training, a purpose.
+
+        Args:
+            purpose: A positive number for draws outside of a training batch.
+        """
         # SeedSequence mixes all bits; torch's CPU generator would use the low 32 of a plain sum.
-        seed = np.random.SeedSequence([self.seed, self.global_rank, self.global_step])
-        torch.manual_seed(int(seed.generate_state(1)[0]))
+        seeds = np.random.SeedSequence([self.seed, self.global_rank, self.global_step, *purpose])
+        for_torch, for_numpy, for_python = map(int, seeds.generate_state(3))
+        torch.manual_seed(for_torch)
+        np.random.seed(for_numpy)
+        random.seed(for_python)
 
     @contextmanager
     def update(self, optimizer: LightningOptimizer) -> Iterator[Callable[[Tensor], None]]:
@@ -70,25 +93,59 @@ class ManualModule(pl.LightningModule):
         return optimizers
 
     def count_batch(self) -> None:
-        """Advance `trainer.global_step` by one batch."""
+        """Advance `trainer.global_step` by one batch, after which all ranks hold the same state."""
+        self.average_batch_statistics()
         progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
         progress.increment_ready()
         progress.increment_completed()
+
+    def average_batch_statistics(self) -> None:
+        """Average the running statistics of batch normalisation over all ranks.
+
+        Each rank normalises by its own batch, unless the layers are synchronised. Left alone, the
+        running statistics would drift apart, and a checkpoint hold those of rank 0.
+        """
+        if self.trainer.world_size == 1:
+            return
+        layers = [
+            layer
+            for layer in self.modules()
+            if isinstance(layer, _BatchNorm) and not isinstance(layer, nn.SyncBatchNorm)
+        ]
+        buffers = [
+            buffer
+            for layer in layers
+            for buffer in (layer.running_mean, layer.running_var)
+            if buffer is not None
+        ]
+        if buffers:
+            means = mean_over_ranks(torch.cat(buffers))
+            for buffer, mean in zip(buffers, means.split([len(b) for b in buffers]), strict=True):
+                buffer.copy_(mean)
 
     def record(self, **scalars: Tensor) -> None:
         """Keep this step's scalars until they are logged."""
         self.scalars.update({name: value.detach() for name, value in scalars.items()})
 
     def log_scalars(self, num_images: int) -> None:
-        """Log the step's scalars every `log_every_n_steps` batches; `global_step` has counted."""
+        """Log the step's scalars every `log_every_n_steps` batches; `global_step` has counted.
+
+        The loggers get them now and not, as Lightning would, after the callbacks of the batch: a
+        checkpoint that one of them saves must not be ahead of the log.
+        """
         self.images_seen += num_images * self.trainer.world_size
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by a connector
         if every == 0 or self.global_step % every:
             return
         rate = self.images_seen / (time.perf_counter() - self.clock)
         self.start_clock()
-        values = {f"train/{name}": value for name, value in self.scalars.items()}
-        self.log_dict({**values, "train/images_per_second": rate, "step": float(self.global_step)})
+        means = mean_over_ranks(torch.stack([v.reshape(()) for v in self.scalars.values()]))
+        values = {f"train/{n}": v for n, v in zip(self.scalars, means.tolist(), strict=True)}
+        values["train/images_per_second"] = rate
+        self.log_dict(values, logger=False)
+        for logger in self.trainer.loggers:
+            logger.log_metrics(values, step=self.global_step)
+            logger.save()
 
     def start_clock(self) -> None:
         """Start to measure `train/images_per_second`."""
@@ -105,3 +162,12 @@ class ManualModule(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Put the scores at the number of batches seen, like the training curves."""
         self.log("step", float(self.global_step))
+
+
+def mean_over_ranks(values: Tensor) -> Tensor:
+    """Return the mean of a tensor over all ranks."""
+    if distributed.is_available() and distributed.is_initialized():
+        values = values.clone()
+        distributed.all_reduce(values)
+        values /= distributed.get_world_size()
+    return values

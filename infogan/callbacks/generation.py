@@ -1,0 +1,25 @@
+"""Generate the same images for every epoch, run and process, leaving the random streams alone."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from infogan.latents import LatentSpec
+from infogan.modules.gan import GANModule
+
+
+def fixed_latents(latents: LatentSpec, num_images: int, seed: int) -> Tensor:
+    """Return (z, c) that are a function of the seed alone, (num_images, dim)."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return latents.sample(num_images)
+
+
+@torch.no_grad()
+def generated(
+    module: GANModule, latents: Tensor, batch_size: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield parts of the latents and the images that they make, on the module's device."""
+    for part in latents.to(module.device).split(batch_size):
+        yield part, module.generate(part)

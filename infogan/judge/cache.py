@@ -1,0 +1,79 @@
+"""Keep judges in the user's cache, so that each is trained once."""
+
+import hashlib
+import os
+import pickle
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from infogan.judge.networks import NETWORKS
+from infogan.judge.training import (
+    Judge,
+    JudgedFactor,
+    JudgeRecipe,
+    labelled_training_images,
+    train_judge,
+)
+
+
+def find_judge(
+    data: Any, factor: JudgedFactor, recipe: JudgeRecipe, folder: Path | None = None
+) -> Judge:
+    """Return the cached judge of a datamodule's images, trained first if it is not there.
+
+    Args:
+        data: The datamodule.
+        factor: The factor to judge by, of `judged_factor`.
+        recipe: How it is trained.
+        folder: Folder of judges; None for the user's cache.
+    """
+    path = judge_path(folder or default_folder(), data.fingerprint(), factor, recipe)
+    judge = load_judge(path, data.image_shape, factor.num_classes, recipe)
+    if judge is None:
+        print(f"judge       trained once, {recipe.num_steps} steps, then kept: {path}", flush=True)
+        judge = train_judge(labelled_training_images(data, factor), recipe)
+        save_judge(judge, path)
+    return judge
+
+
+def default_folder() -> Path:
+    """Return the folder of judges in the user's cache."""
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "infogan" / "judges"
+
+
+def judge_path(folder: Path, fingerprint: str, factor: JudgedFactor, recipe: JudgeRecipe) -> Path:
+    """Return a judge's file, named by its data, network and seed, and a hash of its recipe."""
+    settings = repr((factor.column, sorted(asdict(recipe).items())))
+    digest = hashlib.sha256(settings.encode()).hexdigest()[:8]
+    return folder / f"{fingerprint}-{recipe.network}-seed{recipe.seed}-{digest}.pt"
+
+
+def save_judge(judge: Judge, path: Path) -> None:
+    """Write a judge at once or not at all: several runs may do so at a time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {
+        "state_dict": judge.network.state_dict(),
+        "held_out_features": judge.held_out_features,
+        "held_out_accuracy": judge.held_out_accuracy,
+    }
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
+        torch.save(content, file)
+    Path(file.name).replace(path)
+
+
+def load_judge(
+    path: Path, image_shape: tuple[int, int, int], num_classes: int, recipe: JudgeRecipe
+) -> Judge | None:
+    """Return the judge in a file; None if there is none, or it is damaged: train it anew."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        network = NETWORKS[recipe.network](image_shape, num_classes)
+        network.load_state_dict(content["state_dict"])
+    except (OSError, EOFError, KeyError, RuntimeError, pickle.UnpicklingError):
+        return None
+    return Judge(network.eval(), content["held_out_features"], content["held_out_accuracy"])

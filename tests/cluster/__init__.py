@@ -1,0 +1,1 @@
+"""Tests on a real Slurm and on real network namespaces, where these can be had."""
