@@ -311,7 +311,7 @@ def test_a_log_is_continued_after_the_rows_of_the_checkpoint(tmp_path: Path) -> 
 
 
 def test_a_kill_while_the_log_gets_a_new_column_loses_no_row(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = MetricsFile(str(tmp_path))
     log.log_metrics({"a": 0.5}, step=1)
@@ -319,7 +319,7 @@ def test_a_kill_while_the_log_gets_a_new_column_loses_no_row(
     log.log_metrics({"b": 0.5}, step=2)
 
     def save_and_die() -> None:
-        metrics_file.replace = die
+        monkeypatch.setattr(metrics_file, "replace", die)
         log.save()
 
     assert in_child(save_and_die) == -signal.SIGKILL
