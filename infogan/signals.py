@@ -3,8 +3,6 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import FrameType
 
 # Slurm and torchrun end a process by SIGTERM; SIGUSR1 is what an sbatch script asks for in time.
@@ -66,16 +64,3 @@ def ignore_usr1() -> None:
     """Ignore SIGUSR1, which would end the program, until training takes it over."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-
-
-@contextmanager
-def shielded() -> Iterator[None]:
-    """Start helper programs that do not end by SIGNALS: a preempted job's log needs W&B's service.
-
-    Slurm signals every process of a step. A program inherits which signals are blocked.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

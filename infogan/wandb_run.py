@@ -10,11 +10,10 @@ from typing import Any, NamedTuple
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import Logger, WandbLogger
 from pytorch_lightning.loggers.logger import rank_zero_experiment
-from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
+from pytorch_lightning.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 
 from infogan.errors import ConfigurationError
 from infogan.latents import LatentCode
-from infogan.signals import shielded
 
 # Seconds to wait for a W&B server before the run goes on offline.
 WANDB_TIMEOUT = 20
@@ -113,6 +112,7 @@ class WandbRun(WandbLogger):
         self.sent_before: dict[str, int] = {}
         self.sent: dict[str, int] = {}
         self.checkpoints: list[ModelCheckpoint] = []
+        self.is_lost = False
         # W&B warns about this argument, which it no longer has.
         del self._wandb_init["anonymous"]
 
@@ -142,7 +142,7 @@ class WandbRun(WandbLogger):
 
     def position(self) -> dict[str, str]:
         """Return the run's identity."""
-        return {"id": self.experiment.id}
+        return {"id": str(self._id or self.experiment.id)}
 
     @property
     @rank_zero_experiment
@@ -150,8 +150,8 @@ class WandbRun(WandbLogger):
         """Return the W&B run; the first use starts it."""
         if self._experiment is None:
             Path(self._wandb_init["dir"]).mkdir(parents=True, exist_ok=True)
-            with shielded():
-                self._start()
+            self._start()
+            self._id = super().experiment.id
             self._read_record()
         return self._experiment
 
@@ -234,9 +234,18 @@ class WandbRun(WandbLogger):
             super().log_metrics(metrics)
             return
         new = {k: v for k, v in metrics.items() if self.sent_before.get(k, -1) < step}
-        if not new:
+        if not new or self.is_lost:
             return
-        self.experiment.log({**new, "trainer/global_step": step}, step=step)
+        try:
+            self.experiment.log({**new, "trainer/global_step": step}, step=step)
+        except ConnectionError as error:
+            # SIGTERM to a whole job ends the service at once, and the run only after its batch.
+            self.is_lost = True
+            rank_zero_warn(
+                f"W&B: its service has ended ({error}), the run goes on without it; what is missing "
+                "there is in metrics.csv"
+            )
+            return
         self.sent.update(dict.fromkeys(new, step))
         self._write_record()
 

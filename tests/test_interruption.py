@@ -3,9 +3,9 @@
 import os
 import signal
 import stat
-import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,12 @@ import pytest
 import pytorch_lightning as pl
 from pytorch_lightning.plugins.environments import LightningEnvironment, SLURMEnvironment
 
+from infogan.callbacks.progress import update
 from infogan.checkpoints import AtomicCheckpointIO, read_checkpoint
 from infogan.launching import given_topology, with_own_plugins
-from infogan.signals import RunInterruptedError, SignalFlag, shielded
+from infogan.signals import RunInterruptedError, SignalFlag
 from infogan.slurm import requeue, slurm_job
+from infogan.wandb_run import WandbRun
 from tests.conftest import TINY, Outcome
 from tests.resumable import BATCHES_AN_EPOCH, Result, Stop, assert_equal, in_child, result, run
 
@@ -268,13 +270,31 @@ def test_lightnings_own_requeueing_is_off_in_a_slurm_job(monkeypatch: pytest.Mon
     assert with_own_plugins(given) == given
 
 
-def test_helpers_started_under_the_shield_outlive_the_signals() -> None:
-    """As W&B's service has to, which Slurm signals with the whole step."""
-    code = "import os, signal; [os.kill(os.getpid(), s) for s in (signal.SIGTERM, signal.SIGUSR1)]"
-    with shielded():
-        helper = subprocess.run([sys.executable, "-c", code], check=False)
-    assert helper.returncode == 0
-    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & {signal.SIGTERM, signal.SIGUSR1}
+class Gone:
+    """A W&B run whose service has ended."""
+
+    id, disabled = "abc", True
+
+    @property
+    def summary(self) -> "Gone":
+        return self
+
+    def log(self, *_: Any, **__: Any) -> None:
+        raise ConnectionResetError("Connection lost")
+
+    update = log
+
+
+def test_a_run_is_saved_although_the_signal_has_ended_wandb(tmp_path: Path) -> None:
+    """Slurm signals W&B's service, too, which ends before the batch does."""
+    wandb_run = WandbRun(id="abc")
+    wandb_run._experiment = Gone()
+    for step in (1, 2):
+        with nullcontext() if step > 1 else pytest.warns(UserWarning, match="service has ended"):
+            wandb_run.log_metrics({"a": 1.0}, step=step)
+    assert wandb_run.position() == {"id": "abc"}
+    with pytest.warns(UserWarning, match=r"not got the summary \(Connection lost\)"):
+        update(Gone(), {"steps": 1})
 
 
 def test_usr1_before_the_training_does_not_end_the_program(command: Command) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import TQDMProgressBar
+from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
 from infogan.run_folder import run_folder
@@ -101,7 +102,7 @@ class RunSummary(pl.Callback):
             for logger in trainer.loggers:
                 tracked: Any = getattr(getattr(logger, "experiment", None), "summary", None)
                 if hasattr(tracked, "update"):  # W&B
-                    tracked.update(summary)
+                    update(tracked, summary)
         return summary
 
     def text(self, summary: dict[str, Any]) -> str:
@@ -129,6 +130,14 @@ class RunSummary(pl.Callback):
         """Go on from a checkpoint."""
         self.best, self.best_step = state_dict["best"], state_dict["best_step"]
         self.duration = state_dict["duration"]
+
+
+def update(tracked: Any, summary: dict[str, Any]) -> None:
+    """Send the summary to W&B, whose service may have ended by the signal that ends the run."""
+    try:
+        tracked.update(summary)
+    except ConnectionError as error:
+        rank_zero_warn(f"W&B has not got the summary ({error}); summary.json has it")
 
 
 def plain(metrics: Mapping[str, Tensor]) -> dict[str, float]:
