@@ -242,8 +242,8 @@ class WandbRun(WandbLogger):
             # SIGTERM to a whole job ends the service at once, and the run only after its batch.
             self.is_lost = True
             rank_zero_warn(
-                f"W&B: its service has ended ({error}), the run goes on without it; what is missing "
-                "there is in metrics.csv"
+                f"W&B: its service has ended ({error}), the run goes on without it; metrics.csv "
+                "has what is missing there"
             )
             return
         self.sent.update(dict.fromkeys(new, step))

@@ -1,6 +1,7 @@
 """A rank that fails ends the whole run, soon, with its reason and an exit code that is not 0."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -87,6 +88,16 @@ def test_forked_ranks_end_together(
     assert checkpoint["global_step"] == BATCHES_AN_EPOCH
 
 
+def two_cpu_processes() -> list[str]:
+    """Return the arguments of the command for two CPU processes, as docs/cluster.md gives it."""
+    page = (ROOT / "docs/cluster.md").read_text()
+    (block,) = re.findall(r"<!-- one machine -->\n```\n(.*?)\n```", page, flags=re.DOTALL)
+    gpus, cpus = (line.removeprefix("python cli.py ") for line in block.split("\n"))
+    assert cpus == f"{gpus} --trainer.accelerator cpu --trainer.devices 2"
+    assert f"python cli.py {gpus}\n" in (ROOT / "README.md").read_text()
+    return cpus.split()
+
+
 @pytest.mark.parametrize(
     ("rank", "how", "reason"),
     [
@@ -99,8 +110,7 @@ def test_the_command_on_two_processes_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: int, how: str, reason: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    command = [sys.executable, str(ROOT / "cli.py"), "fit", "--config", "infogan_mnist.yaml"]
-    command += ["--config", "ddp.yaml", *TINY, "--trainer.devices=2", "--trainer.accelerator=cpu"]
+    command = [sys.executable, str(ROOT / "cli.py"), *two_cpu_processes(), *TINY]
     command += ["--trainer.callbacks+=tests.test_failing_rank.On", "--trainer.callbacks.step=1"]
     command += [f"--trainer.callbacks.rank={rank}", f"--trainer.callbacks.how={how}"]
     result = subprocess.run(

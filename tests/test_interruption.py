@@ -11,9 +11,12 @@ from typing import Any
 
 import pytest
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.plugins.environments import LightningEnvironment, SLURMEnvironment
 
+from infogan.callbacks.collapse import CollapseStopping
 from infogan.callbacks.progress import update
+from infogan.callbacks.stopping import RunStoppedError
 from infogan.checkpoints import AtomicCheckpointIO, read_checkpoint
 from infogan.launching import given_topology, with_own_plugins
 from infogan.signals import RunInterruptedError, SignalFlag
@@ -21,6 +24,7 @@ from infogan.slurm import requeue, slurm_job
 from infogan.wandb_run import WandbRun
 from tests.conftest import TINY, Outcome
 from tests.resumable import BATCHES_AN_EPOCH, Result, Stop, assert_equal, in_child, result, run
+from tests.small_gan import Script, fit, gan
 
 Command = Callable[..., Outcome]
 INTERRUPTED = 7
@@ -98,6 +102,26 @@ def test_an_interrupted_run_ends_as_if_undisturbed(
     assert checkpoint["global_step"] == sent.step
     assert in_child(run, tmp_path, **settings) == 0
     assert_equal(result(tmp_path), references(**settings))
+
+
+def test_a_collapse_stops_a_resumed_run_where_it_stops_the_undisturbed(tmp_path: Path) -> None:
+    """The checkpoint is of step 6; D has won since step 5, in a window of 8 batches."""
+
+    def stopped_at(ckpt_path: Path | None, *callbacks: pl.Callback) -> int:
+        script = Script(lambda step: step >= 5)
+        watch = CollapseStopping(window=8, warmup_steps=0, every_n_steps=2, ratio_threshold=0.5)
+        with pytest.raises(RunStoppedError) as stopped:
+            fit(gan(), script, watch, *callbacks, steps=30, ckpt_path=ckpt_path)
+        assert stopped.value.outcome == "discriminator_won"
+        return stopped.value.step
+
+    path = tmp_path / "window.ckpt"
+    whole = stopped_at(None, Stop(6, lambda trainer: trainer.save_checkpoint(path)))
+    assert whole == stopped_at(path)
+    forgetful = torch.load(path, weights_only=True)
+    assert len(forgetful.pop("collapse_window")["recorded"]) == 6
+    torch.save(forgetful, path)
+    assert stopped_at(path) > whole
 
 
 def test_a_killed_rank_of_two_costs_the_epoch_and_nothing_else(
@@ -288,7 +312,8 @@ class Gone:
 def test_a_run_is_saved_although_the_signal_has_ended_wandb(tmp_path: Path) -> None:
     """Slurm signals W&B's service, too, which ends before the batch does."""
     wandb_run = WandbRun(id="abc")
-    wandb_run._experiment = Gone()
+    gone: Any = Gone()
+    wandb_run._experiment = gone
     for step in (1, 2):
         with nullcontext() if step > 1 else pytest.warns(UserWarning, match="service has ended"):
             wandb_run.log_metrics({"a": 1.0}, step=step)

@@ -78,6 +78,8 @@ def command_of_agent(
     return started[0]["command"], started[0]["env"]
 
 
+# Slow, to be run by itself: W&B keeps state in the process, which other tests leave behind.
+@pytest.mark.slow
 def test_the_agents_command_trains_with_the_drawn_parameters(
     registered: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from infogan.callbacks.stopping import Outcome, StoppingCallback
 from infogan.modules.gan import GANModule, check_at_least
+from infogan.modules.manual import mean_over_ranks
 
 
 class Signs(NamedTuple):
@@ -35,8 +36,7 @@ class CollapseStopping(StoppingCallback):
     - `mode_collapse`: generated images differ from each other far less than real ones do. It
       takes a nearly constant G; a G that misses some classes passes.
 
-    All are means over the last `window` batches and over all ranks. After a resume the window
-    fills anew.
+    All are means over the last `window` batches and over all ranks; a checkpoint holds the window.
 
     Args:
         action: `stop` the run, or `warn` once about each outcome and go on.
@@ -93,12 +93,32 @@ class CollapseStopping(StoppingCallback):
         self.num_images = num_images
         self.recorded: deque[Tensor] = deque(maxlen=window)
         self.probed: deque[Tensor] = deque(maxlen=max(1, window // every_n_steps))
+        self.resumed: dict[str, Tensor] = {}
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start with an empty window."""
+        """Start with an empty window, or with that of the checkpoint."""
         super().on_fit_start(trainer, pl_module)
-        self.recorded.clear()
-        self.probed.clear()
+        for name, values in (("recorded", self.recorded), ("probed", self.probed)):
+            values.clear()
+            if name in self.resumed:
+                values.extend(self.resumed[name].to(pl_module.device).unbind())
+        self.resumed = {}
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Save the window's means over the ranks: it stops a resumed run where it would have."""
+        checkpoint["collapse_window"] = {
+            name: mean_over_ranks(torch.stack(list(values)))
+            for name, values in (("recorded", self.recorded), ("probed", self.probed))
+            if values
+        }
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Take the window, which older checkpoints do not have."""
+        self.resumed = checkpoint.get("collapse_window", {})
 
     def on_train_batch_end(
         self,

@@ -15,7 +15,7 @@ pytestmark = [
     pytest.mark.cluster,
     pytest.mark.skipif(bool(missing()), reason=missing() or "Slurm is here"),
 ]
-# The documented script, on two CPUs in place of eight GPUs.
+# The documented script (a test checks its name in the documentation), on two CPUs for eight GPUs.
 SUBMIT = ("sbatch", "--parsable", "--nodes=2", "--ntasks-per-node=1", "--gpus-per-node=0")
 PATIENCE = 600.0
 
