@@ -23,7 +23,8 @@ from infogan.checkpoints import (
 from infogan.errors import ConfigurationError
 from infogan.loggers import RunFolder
 from infogan.metrics_file import MetricsFile, read_rows
-from tests.conftest import TINY, Outcome
+from tests.cluster.job import prepare
+from tests.conftest import Outcome
 from tests.resumable import (
     BATCHES_AN_EPOCH,
     Stop,
@@ -36,7 +37,8 @@ from tests.resumable import (
 
 Command = Callable[..., Outcome]
 IO = AtomicCheckpointIO()
-FIT = ("fit", "--config", "infogan_mnist.yaml", *TINY, "--trainer.max_epochs=2")
+PREVIOUS = "last-previous"
+FIT = ("fit", "--config=tiny.yaml", "--name=tiny", "--trainer.max_epochs=2")
 
 
 def content(number: int) -> dict[str, Any]:
@@ -227,8 +229,9 @@ def test_last_skips_a_damaged_file_and_ends_the_same(
     command: Command, caplog: pytest.LogCaptureFixture
 ) -> None:
     """`auto` starts the run; `last` goes on from the epoch before the damaged one."""
+    prepare(Path())
     assert command(*FIT, "--ckpt_path=auto").code == 0
-    folder = Path("runs/infogan_mnist/version_0")
+    folder = Path("runs/tiny/version_0")
     last, rows = folder / "checkpoints/last.ckpt", (folder / "metrics.csv").read_text()
     state = read_checkpoint(last)["state_dict"]
     damage(last, "half")
@@ -241,8 +244,9 @@ def test_last_skips_a_damaged_file_and_ends_the_same(
     torch.testing.assert_close(read_checkpoint(last)["state_dict"], state, rtol=0, atol=0)
     assert without_rates(folder / "metrics.csv") == without_rates(rows)
     # The damaged one has not taken the place of the good one before it.
-    assert read_checkpoint(last.with_stem("last-previous"))["global_step"] == 2
-    for path in (last, last.with_stem("last-previous")):
+    steps = [read_checkpoint(path)["global_step"] for path in (last.with_stem(PREVIOUS), last)]
+    assert steps[1] == 2 * steps[0]
+    for path in (last, last.with_stem(PREVIOUS)):
         damage(path, "empty")
     for choice in ("last", "auto"):
         outcome = command(*FIT, f"--ckpt_path={choice}")
@@ -271,6 +275,7 @@ def test_a_kill_within_an_epoch_costs_the_time_since_the_last_checkpoint(tmp_pat
 
 
 def test_a_negative_interval_is_refused(command: Command) -> None:
+    prepare(Path())
     outcome = command(*FIT, "--last_checkpoint.every_n_minutes=-1")
     (line,) = outcome.errors
     assert outcome.code == 2 and "every_n_minutes must be 0 or more, or null, got -1" in line

@@ -22,6 +22,7 @@ from infogan.latents import LatentSpec
 from infogan.modules import InfoGANModule
 from infogan.modules import gan as gan_file
 from infogan.strategies import AlternatingDDPStrategy, check_strategy
+from tests.cluster.job import prepare
 from tests.conftest import TINY, Outcome
 from tests.resumable import SEED, RestlessGAN, SmallData, SmallNetworks, gan, in_child
 
@@ -282,7 +283,8 @@ def test_overlays_say_what_they_are_and_merge(command: Command, overlay: str) ->
 
 
 def test_an_overlay_is_the_same_run_on_one_process(command: Command) -> None:
-    plain = ("fit", "--config", "infogan_mnist.yaml", *TINY)
+    prepare(Path())
+    plain = ("fit", "--config=tiny.yaml", "--trainer.max_epochs=1")
     assert command(*plain, "--name=plain").code == 0
     # In a process of its own, because a process group of one stays behind.
     arguments = (*plain, "--config=ddp.yaml", "--name=ddp", "--trainer.accelerator=cpu")

@@ -21,7 +21,7 @@ from infogan.callbacks.progress import RunSummary
 from infogan.checkpoints import read_checkpoint
 from infogan.launching import LAUNCHER_VARIABLE, RankFailedError, WatchedLauncher
 from infogan.strategies import AlternatingDDPStrategy
-from tests.conftest import TINY
+from tests.cluster.job import prepare
 from tests.resumable import BATCHES_AN_EPOCH, Stop, die, gan, in_child, run, start
 from tests.test_checkpointing import limit_file_size
 
@@ -110,12 +110,15 @@ def test_the_command_on_two_processes_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: int, how: str, reason: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    command = [sys.executable, str(ROOT / "cli.py"), *two_cpu_processes(), *TINY]
+    environment = prepare(Path())
+    documented = two_cpu_processes()
+    documented[documented.index("infogan_mnist.yaml")] = "tiny.yaml"
+    command = [sys.executable, "cli.py", *documented]
     command += ["--trainer.callbacks+=tests.test_failing_rank.On", "--trainer.callbacks.step=1"]
     command += [f"--trainer.callbacks.rank={rank}", f"--trainer.callbacks.how={how}"]
     result = subprocess.run(
         command,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env=environment,
         capture_output=True,
         text=True,
         timeout=500,
