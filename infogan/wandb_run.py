@@ -149,7 +149,10 @@ class WandbRun(WandbLogger):
     def experiment(self) -> Any:
         """Return the W&B run; the first use starts it."""
         if self._experiment is None:
-            Path(self._wandb_init["dir"]).mkdir(parents=True, exist_ok=True)
+            # Absolute, since W&B's service keeps the working directory that it was started in.
+            folder = Path(self._wandb_init["dir"]).absolute()
+            folder.mkdir(parents=True, exist_ok=True)
+            self._wandb_init["dir"] = str(folder)
             self._start()
             self._id = super().experiment.id
             self._read_record()

@@ -78,13 +78,13 @@ def command_of_agent(
     return started[0]["command"], started[0]["env"]
 
 
-# Slow, to be run by itself: W&B keeps state in the process, which other tests leave behind.
-@pytest.mark.slow
 def test_the_agents_command_trains_with_the_drawn_parameters(
     registered: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WANDB_MODE", "offline")
+    # The run starts a service of its own, not to share one that an earlier test has started.
+    monkeypatch.delenv("WANDB_SERVICE", raising=False)
     monkeypatch.setenv("WANDB_SWEEP_ID", "sw1")
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     # The agent sets these for its runs to inherit.
