@@ -185,11 +185,12 @@ def test_a_good_file_is_read_and_a_bad_one_refused(page: Browser, tmp_path: Path
     drawn.save(good)
     bad.write_bytes(b"not a picture")
     assert page.upload(good) == ""
-    assert page.all(".reading") and not page.all(".message")
+    assert page.find(".reading") and not page.all(".message")
     assert "this is no picture that can be read" in page.upload(bad)
-    assert not page.all(".reading")
+    # The page changes its parts one after the other.
+    page.wait(lambda: not page.all(".reading"), "the end of the old reading")
     assert page.upload(good) == ""
-    assert not page.all(".message")
+    page.wait(lambda: not page.all(".message"), "the end of the old message")
 
 
 def test_hostile_files_leave_the_server_up_and_nothing_behind(
