@@ -199,44 +199,40 @@ def run(variant: Variant, into: Measurement) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": str(variant.threads), "WANDB_SILENT": "true"}
     environment["PYTHONPATH"] = str(ROOT)
     with tempfile.TemporaryDirectory() as folder:
-        processes, logs = [], []
+        start = time.perf_counter()
+        processes: dict[Path, subprocess.Popen[bytes]] = {}
         for number, command in enumerate(variant.commands):
             directory = Path(folder, str(number))
             directory.mkdir()
-            logs.append(directory / "log")
-            with logs[-1].open("wb") as log:
-                arguments = [sys.executable, *command]
-                processes.append(
-                    (
-                        subprocess.Popen(
-                            arguments, cwd=directory, env=environment, stdout=log, stderr=log
-                        ),
-                        directory,
-                    )
+            with Path(directory, "log").open("wb") as log:
+                processes[directory] = subprocess.Popen(
+                    (sys.executable, *command),
+                    cwd=directory,
+                    env=environment,
+                    stdout=log,
+                    stderr=log,
                 )
-        start = time.perf_counter()
-        first = None
         is_fit = "fit" in variant.commands[0]
+        first = None
         memory = []
         while processes:
             if is_fit and first is None and any(Path(folder).rglob("metrics.csv")):
                 first = time.perf_counter() - start
+                into.seconds_to_first_update.append(first)
             time.sleep(0.05)
-            for process, directory in list(processes):
+            for directory, process in list(processes.items()):
                 pid, status, usage = os.wait4(process.pid, os.WNOHANG)
                 if pid == 0:
                     continue
                 process.returncode = os.waitstatus_to_exitcode(status)
                 if process.returncode:
-                    sys.exit(f"{process.args!r} failed:\n{(directory / 'log').read_text()[-3000:]}")
+                    sys.exit(f"{variant.name} failed:\n{(directory / 'log').read_text()[-3000:]}")
                 memory.append(usage.ru_maxrss / 1024)
-                processes.remove((process, directory))
+                del processes[directory]
         if is_fit:
             rate = sum(logged_rate(path) for path in Path(folder).rglob("metrics.csv"))
-            assert first is not None
-            into.seconds_to_first_update.append(first)
         else:
-            rate = float(logs[0].read_text().split()[-1])
+            rate = float(Path(folder, "0", "log").read_text().split()[-1])
     into.images_per_second.append(rate)
     into.peak_megabytes.append(max(memory))
 
