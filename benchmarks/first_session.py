@@ -188,7 +188,7 @@ def tell(session: Session, browser: Browser, scratch: Path, epochs: int) -> None
     )
     session.say("## Pictures of one's own")
     write_pictures(session.folder / "pictures")
-    last = 20 * epochs
+    last = 60 * epochs
     session.command(
         "python cli.py fit --config infogan_image_folder.yaml --data.init_args.data_dir pictures "
         f"--trainer.max_epochs {last} --trainer.check_val_every_n_epoch {last} {quiet}",

@@ -189,6 +189,16 @@ def test_an_interpolation_from_a_place_to_itself_stays() -> None:
     assert np.array_equal(row[:, :32], row[:, -32:])
 
 
+def test_uploads_are_prepared_like_real_images_where_there_are_some(build: Build) -> None:
+    """An early generator is gray all over, which says nothing about the data's background."""
+    real = torch.zeros(6, 1, 8, 8)
+    real[:, :, 3:5, 3:5] = 1
+    module = build(image_size=8)
+    assert Studio(module, real=real).paper == 0 and Studio(module).paper > 0.2
+    assert Studio(module, real=real).is_centred
+    assert not Studio(module, real=real.roll(2, dims=3)).is_centred
+
+
 def test_a_generator_without_noise_or_codes_is_drawn(build: Build) -> None:
     only_codes = Studio(build(noise_dim=0))
     assert not only_codes.has_noise

@@ -53,7 +53,8 @@ def explore(
         )
     module = open_gan(ckpt_path)
     held_out = None if data is None else load_held_out(data, module)
-    studio = Studio(module, {} if held_out is None else held_out.meanings)
+    known = (held_out.meanings, held_out.images) if held_out is not None else ()
+    studio = Studio(module, *known)
     with exit_on_termination(), tempfile.TemporaryDirectory(prefix="infogan-explore-") as folder:
         silence_gradio(folder)
         from infogan.explorer.page import Page

@@ -66,10 +66,18 @@ class Studio:
     Args:
         module: The trained module, put into evaluation mode.
         meanings: By position of a code, the class that each of its categories names.
+        real: Real images, (N, channels, height, width), from which it is seen how drawings and
+            uploads are to be prepared; None looks at generated ones.
     """
 
-    def __init__(self, module: GANModule, meanings: dict[int, list[str]] | None = None) -> None:
+    def __init__(
+        self,
+        module: GANModule,
+        meanings: dict[int, list[str]] | None = None,
+        real: Tensor | None = None,
+    ) -> None:
         self.module = module.eval()
+        self.real = real
         self.controls = controls_of(module.latents)
         self.meanings = meanings or {}
 
@@ -86,18 +94,20 @@ class Studio:
     @cached_property
     @torch.no_grad()
     def samples(self) -> Tensor:
-        """Some generated images, (NUM_DRAWS, channels, height, width)."""
+        """Some images as the module knows them, (N, channels, height, width)."""
+        if self.real is not None:
+            return self.real
         places = [Place(tuple(self.draw_positions(seed)), seed) for seed in range(NUM_DRAWS)]
         return self.module.generate(torch.stack([self.latents(place)[0] for place in places])).cpu()
 
     @property
     def paper(self) -> float:
-        """Brightness of the background that G draws on, in [0, 1]: the median at the border."""
+        """Brightness of the images' background, in [0, 1]: the median at the border."""
         return border_colour(self.samples.mean(dim=1)).median().item()
 
     @property
     def is_centred(self) -> bool:
-        """Whether G puts the centre of mass of every figure in the middle, as MNIST has it."""
+        """Whether every figure has its centre of mass in the middle, as MNIST has it."""
         ink = (self.samples.mean(dim=1) - self.paper).abs()
         ink = ink / ink.sum(dim=(1, 2), keepdim=True).clamp_min(1e-6)
         side = ink.shape[-1]
