@@ -275,6 +275,23 @@ def test_codes_are_scored_against_discrete_factors(
 
 
 @pytest.mark.filterwarnings("ignore:.*num_workers")
+def test_the_thought_experiments_bound_is_taken_on_held_out_images(
+    build: Build, trainer: Callable[..., pl.Trainer]
+) -> None:
+    """Section 5.4: a Q that ignores x reaches I(c; x) = 0; one that claims to know is below."""
+    module = build(ThoughtExperimentModule, codes=[CategoricalCode(4), UniformCode()])
+    layer: Any = module.recognition_head.parameters_layer
+    torch.nn.init.zeros_(layer.weight)
+    (scores,) = trainer().validate(module, datamodule=Labelled(), verbose=False)
+    assert scores["val/mi_real_categorical"] == pytest.approx(0, abs=1e-5)
+    assert scores["val/mi_real"] < -0.1
+    with torch.no_grad():
+        layer.bias[0] = 2
+    (sure,) = trainer().test(module, datamodule=Labelled(), verbose=False)
+    assert sure["test/mi_real_categorical"] < -0.1
+
+
+@pytest.mark.filterwarnings("ignore:.*num_workers")
 @pytest.mark.parametrize("codes", [[UniformCode()], [CategoricalCode(4)]])
 @pytest.mark.parametrize("discrete", [False, True])
 def test_scores_need_a_categorical_code_and_a_discrete_factor(

@@ -122,16 +122,20 @@ class InfoGANModule(GANModule):
 
     def record_information(self, information: Information) -> None:
         """Record equation 4: total, by kind of code, and as the original estimates it."""
-        discrete = torch.tensor([code.is_discrete for code in self.latents.codes])
         bound = information.lower_bound.detach()
         self.record(
             mi=bound.sum(),
-            mi_categorical=bound[discrete].sum(),
-            mi_continuous=bound[~discrete].sum(),
+            mi_categorical=bound[self.is_discrete].sum(),
+            mi_continuous=bound[~self.is_discrete].sum(),
             mi_gaussian_prior=information.gaussian_prior_estimate.sum(),
             code_entropy=information.entropy.sum(),
             cross_entropy=information.cross_entropy.sum(),
         )
+
+    @property
+    def is_discrete(self) -> Tensor:
+        """Return which codes are discrete, (codes,)."""
+        return torch.tensor([code.is_discrete for code in self.latents.codes])
 
     # ---- evaluation ----------------------------------------------------------------------------
 
@@ -192,6 +196,15 @@ class ThoughtExperimentModule(InfoGANModule):
     def generator_information_loss(self, latent: Tensor, fake_features: Tensor) -> float:
         """Return 0: x does not depend on the generator."""
         return 0.0
+
+    def score_codes(self, stage: str, features: Tensor, factors: Tensor) -> None:
+        """Log the bound on I(c; x) in nats, for codes drawn beside held-out images."""
+        super().score_codes(stage, features, factors)
+        latent = self.latents.sample(len(features), self.device)
+        bound = code_information(self.latents, latent, self.recognition_head(features)).lower_bound
+        scores = {"mi_real": bound.sum(), "mi_real_categorical": bound[self.is_discrete].sum()}
+        scores = {f"{stage}/{name}": value for name, value in scores.items()}
+        self.log_dict(scores, batch_size=len(features), sync_dist=True)
 
 
 class ClusteringInfoGANModule(InfoGANModule):
