@@ -93,6 +93,13 @@ def report(argv: list[str]) -> None:
     run_function(function, argv)
 
 
+def completion(argv: list[str]) -> None:
+    """Print a completion script."""
+    from infogan.completion import print_completion
+
+    print_completion(argv, main, list(VERBS))
+
+
 # Each verb imports what it needs when it is used, so that --help answers at once.
 VERBS: dict[str, tuple[Callable[[list[str]], None], str]] = {
     "fit": (lightning, "train a model: fit --config infogan_mnist.yaml"),
@@ -108,6 +115,7 @@ VERBS: dict[str, tuple[Callable[[list[str]], None], str]] = {
     "sample": (sample, "draw images for given codes: sample --codes '{0: 3}'"),
     "export": (export, "write a model as ONNX and safetensors, with what its numbers mean"),
     "explore": (explore, "open a local web page on which a model's codes are played with"),
+    "completion": (completion, "print what completes `infogan` in bash: source <(... completion)"),
 }
 
 
