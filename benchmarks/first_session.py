@@ -193,7 +193,7 @@ def tell(session: Session, browser: Browser, scratch: Path, epochs: int) -> None
         "python cli.py fit --config infogan_image_folder.yaml --data.init_args.data_dir pictures "
         f"--trainer.max_epochs {last} --trainer.check_val_every_n_epoch {last} {quiet}",
         "`pictures/` holds 200 PNGs of 48 x 48 pixels: coloured discs, squares and triangles. "
-        "An epoch is three batches, and so few of them give no more than a first look:",
+        "An epoch is two batches, and so few of them give no more than a first look:",
     )
     overview = session.folder / "runs" / "infogan_image_folder" / "version_0" / "overview.png"
     session.picture(overview, "folder.png", "What three codes do with the shapes so far")
