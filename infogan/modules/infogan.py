@@ -122,11 +122,11 @@ class InfoGANModule(GANModule):
 
     def record_information(self, information: Information) -> None:
         """Record equation 4: total, by kind of code, and as the original estimates it."""
-        bound = information.lower_bound.detach()
+        discrete, bound = self.is_discrete, information.lower_bound.detach()
         self.record(
             mi=bound.sum(),
-            mi_categorical=bound[self.is_discrete].sum(),
-            mi_continuous=bound[~self.is_discrete].sum(),
+            mi_categorical=bound[discrete].sum(),
+            mi_continuous=bound[~discrete].sum(),
             mi_gaussian_prior=information.gaussian_prior_estimate.sum(),
             code_entropy=information.entropy.sum(),
             cross_entropy=information.cross_entropy.sum(),

@@ -32,9 +32,10 @@ class Job:
 
     def submit(self, *arguments: str) -> str:
         command = [*SUBMIT, "--cpus-per-task=1", "--time=50", *arguments]
-        options = {"capture_output": True, "text": True, "check": True}
-        result = subprocess.run(command, cwd=self.folder, env=self.environment, **options)  # type: ignore[call-overload]
-        return result.stdout.strip()
+        answer = subprocess.check_output(
+            command, cwd=self.folder, env=self.environment, stderr=subprocess.PIPE, text=True
+        )
+        return answer.strip()
 
     @property
     def state(self) -> str:
