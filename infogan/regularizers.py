@@ -25,6 +25,28 @@ def add_instance_noise(images: Float[Tensor, "..."], std: float) -> Float[Tensor
     return images + std * torch.randn_like(images) if std > 0 else images
 
 
+def mixed_difference_penalty(
+    images: Float[Tensor, "batch ..."],
+    first_changed: Float[Tensor, "batch ..."],
+    second_changed: Float[Tensor, "batch ..."],
+    both_changed: Float[Tensor, "batch ..."],
+) -> Float[Tensor, ""]:
+    """Return the mean square, over images and pixels, of the mixed second difference in two codes.
+
+    G(a, b) - G(a', b) - G(a, b') + G(a', b') is the finite form of an off-diagonal element of the
+    Hessian of G, which the Hessian penalty (Peebles et al. 2020, equation 1) drives to 0. Unlike a
+    derivative it exists for categories. It is 0 if and only if each pixel is a sum of a function
+    of the one code and a function of the other.
+
+    Args:
+        images: G(a, b).
+        first_changed: G(a', b).
+        second_changed: G(a, b').
+        both_changed: G(a', b').
+    """
+    return (images - first_changed - second_changed + both_changed).square().mean()
+
+
 def r1_penalty(
     real_logits: Float[Tensor, "batch 1"], real_images: Float[Tensor, "batch ..."]
 ) -> Float[Tensor, ""]:

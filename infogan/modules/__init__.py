@@ -4,6 +4,7 @@ from infogan.modules.gan import GANModule, VanillaGANModule
 from infogan.modules.infogan import (
     ClusteringInfoGANModule,
     EncoderLossModule,
+    HessianPenaltyInfoGANModule,
     InfoGANModule,
     ThoughtExperimentModule,
 )
@@ -12,6 +13,7 @@ __all__ = [
     "ClusteringInfoGANModule",
     "EncoderLossModule",
     "GANModule",
+    "HessianPenaltyInfoGANModule",
     "InfoGANModule",
     "ThoughtExperimentModule",
     "VanillaGANModule",

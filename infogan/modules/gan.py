@@ -44,6 +44,8 @@ class GANModule(ManualModule, ABC):
         num_discriminator_updates: Discriminator updates a batch.
         num_generator_updates: Generator updates a batch.
         gradient_clip_norm: Largest norm of each network's gradient; None for no clipping.
+        learning_rate_decay_steps: Batches, the last of the training, over which both learning rates
+            fall linearly to 0; 0 for none.
     """
 
     def __init__(
@@ -65,8 +67,9 @@ class GANModule(ManualModule, ABC):
         num_discriminator_updates: int = 1,
         num_generator_updates: int = 1,
         gradient_clip_norm: float | None = None,
+        learning_rate_decay_steps: int = 0,
     ) -> None:
-        super().__init__(gradient_clip_norm)
+        super().__init__(gradient_clip_norm, learning_rate_decay_steps)
         self.save_hyperparameters(ignore=["discriminator_optimizer", "generator_optimizer"])
         check_range(label_smoothing=(label_smoothing, 0.0, 1.0))
         check_at_least(

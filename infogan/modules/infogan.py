@@ -11,6 +11,7 @@ from infogan.latents import CategoricalCode, LatentCode
 from infogan.metrics.codes import CodeScores
 from infogan.modules.gan import GANModule, check_at_least
 from infogan.objectives import Information, clustering_loss, code_information
+from infogan.regularizers import mixed_difference_penalty
 
 Receiver = Literal["generator", "trunk", "head"]
 
@@ -257,3 +258,47 @@ class ClusteringInfoGANModule(InfoGANModule):
         self.record(clustering_loss=clustering)
         information = super().discriminator_information_loss(latent, real_features, fake_features)
         return information + self.clustering_weight * clustering
+
+
+class HessianPenaltyInfoGANModule(InfoGANModule):
+    """InfoGAN whose codes each change the image in a way that does not depend on the others.
+
+    Mutual information alone lets two codes number the cells of a table jointly: any permutation of
+    the cells has the same I(c; g). Here the mixed differences of G in two codes are driven to 0
+    (after the Hessian penalty of Peebles et al. 2020), so that the effects of the codes add.
+
+    Args:
+        codes: The latent codes c that Q reads back; at least two.
+        hessian_penalty_weight: Weight of the penalty in the generator's loss.
+        **kwargs: See InfoGANModule.
+    """
+
+    def __init__(
+        self, codes: list[LatentCode], hessian_penalty_weight: float = 10.0, **kwargs: Any
+    ) -> None:
+        super().__init__(codes=codes, **kwargs)
+        check_at_least(hessian_penalty_weight=(hessian_penalty_weight, 0))
+        if len(codes) < 2:
+            raise ValueError(
+                f"codes holds {len(codes)} code and the Hessian penalty compares two; "
+                "add a code or use InfoGANModule"
+            )
+        self.hessian_penalty_weight = hessian_penalty_weight
+
+    def generator_information_loss(self, latent: Tensor, fake_features: Tensor) -> Tensor:
+        """Return -lambda L_I(G, Q) and the weighted penalty, on a quarter of the latents."""
+        penalty = mixed_difference_penalty(*self.generate_crossed(latent[: (len(latent) + 3) // 4]))
+        self.record(hessian_penalty=penalty)
+        information = super().generator_information_loss(latent, fake_features)
+        return information + self.hessian_penalty_weight * penalty
+
+    def generate_crossed(self, latent: Tensor) -> tuple[Tensor, ...]:
+        """Return G of the latents, and with one, the other and both of two codes drawn anew."""
+        first, second = torch.randperm(len(self.latents.codes))[:2].tolist()
+        noise, *codes = latent.split([self.latents.noise_dim, *(c.dim for c in self.latents.codes)], dim=1)
+        redrawn = {i: self.latents.codes[i].sample(len(latent), latent.device) for i in (first, second)}
+        crossed = [
+            torch.cat([noise, *(redrawn[i] if i in changed else c for i, c in enumerate(codes))], dim=1)
+            for changed in ((), (first,), (second,), (first, second))
+        ]
+        return self.generator(torch.cat(crossed)).chunk(4)

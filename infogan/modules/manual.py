@@ -1,5 +1,6 @@
 """Manual optimization in Lightning, apart from any objective: updates, counting, seeds, logs."""
 
+import math
 import os
 import random
 import time
@@ -15,6 +16,7 @@ from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor, distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from infogan.errors import ConfigurationError
 from infogan.strategies import check_strategy
 
 
@@ -26,9 +28,13 @@ class ManualModule(pl.LightningModule):
 
     Args:
         gradient_clip_norm: Largest norm of the gradient of one update; None for no clipping.
+        learning_rate_decay_steps: Batches, the last of the training, over which every learning
+            rate falls linearly to 0; 0 for none.
     """
 
-    def __init__(self, gradient_clip_norm: float | None = None) -> None:
+    def __init__(
+        self, gradient_clip_norm: float | None = None, learning_rate_decay_steps: int = 0
+    ) -> None:
         super().__init__()
         self.automatic_optimization = False
         if gradient_clip_norm is not None and not gradient_clip_norm > 0:
@@ -36,7 +42,12 @@ class ManualModule(pl.LightningModule):
                 f"gradient_clip_norm must be positive, got {gradient_clip_norm}; "
                 "use null for no clipping"
             )
+        if learning_rate_decay_steps < 0:
+            raise ValueError(
+                f"learning_rate_decay_steps must be at least 0, got {learning_rate_decay_steps}"
+            )
         self.gradient_clip_norm = gradient_clip_norm
+        self.learning_rate_decay_steps = learning_rate_decay_steps
         self.scalars: dict[str, Tensor] = {}
 
     def on_fit_start(self) -> None:
@@ -47,6 +58,8 @@ class ManualModule(pl.LightningModule):
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Seed the batch from (seed, rank, step): ranks differ, a resumed run draws the same."""
         self.seed_streams()
+        if self.learning_rate_decay_steps > 0:
+            self.decay_learning_rates()
 
     def on_validation_start(self) -> None:
         """Seed a training's validation, which may follow a batch or a resume."""
@@ -65,6 +78,23 @@ class ManualModule(pl.LightningModule):
         torch.manual_seed(for_torch)
         np.random.seed(for_numpy)
         random.seed(for_python)
+
+    def decay_learning_rates(self) -> None:
+        """Set the learning rates for this batch: a function of `global_step`, so resumes agree.
+
+        Raises:
+            ConfigurationError: If the training has no last batch.
+        """
+        num_batches = self.trainer.estimated_stepping_batches
+        if math.isinf(num_batches):
+            raise ConfigurationError(
+                f"learning_rate_decay_steps={self.learning_rate_decay_steps} counts from the end "
+                "of the training, which has none: give trainer.max_epochs or trainer.max_steps"
+            )
+        remaining = (num_batches - self.global_step) / self.learning_rate_decay_steps
+        for optimizer in self.optimizers():  # type: ignore[union-attr]  # manual: a list
+            for group in optimizer.param_groups:
+                group["lr"] = group.setdefault("initial_lr", group["lr"]) * min(1.0, remaining)
 
     @contextmanager
     def update(self, optimizer: LightningOptimizer) -> Iterator[Callable[[Tensor], None]]:
