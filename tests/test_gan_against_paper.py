@@ -25,6 +25,7 @@ from infogan.modules import (
     ClusteringInfoGANModule,
     EncoderLossModule,
     GANModule,
+    HessianPenaltyInfoGANModule,
     InfoGANModule,
     ThoughtExperimentModule,
     VanillaGANModule,
@@ -117,6 +118,22 @@ class PaperTraining:
         loss = agreement + uncertainty - module.balance_weight * balance
         return module.clustering_weight * loss
 
+    def crossing(self, latent: Tensor) -> Tensor:
+        """Return the weighted mean square of G's mixed differences in two codes."""
+        module = self.module
+        assert isinstance(module, HessianPenaltyInfoGANModule)
+        codes = module.latents.codes
+        latent = latent[: len(latent) // 4]
+        first, second = torch.randperm(len(codes))[:2].tolist()
+        corners = [latent.clone() for _ in range(4)]
+        for index, changed in ((first, (1, 3)), (second, (2, 3))):
+            start = module.latents.noise_dim + sum(code.dim for code in codes[:index])
+            drawn = codes[index].sample(len(latent), "cpu")
+            for corner in changed:
+                corners[corner][:, start : start + drawn.shape[1]] = drawn
+        g = module.generator(torch.cat(corners)).unflatten(0, (4, len(latent)))
+        return module.hessian_penalty_weight * (g[0] - g[1] - g[2] + g[3]).pow(2).mean()
+
     def information_gradients(self, bound: Tensor, receiver: str) -> Gradients:
         """Return the gradient of -lambda L_I for one receiver's parameters."""
         assert isinstance(self.module, InfoGANModule)
@@ -171,6 +188,9 @@ class PaperTraining:
         minimax = module.hparams["generator_loss"] == "minimax"
         loss = (1 - d_fake).log().mean() if minimax else -d_fake.log().mean()
         gradients = self.gradients_of(loss, "generator.")
+        if isinstance(module, HessianPenaltyInfoGANModule):
+            for name, gradient in self.gradients_of(self.crossing(latent), "generator.").items():
+                gradients[name] = gradients[name] + gradient
         informed = isinstance(module, InfoGANModule) and "generator" in module.mi_gradient_to
         if informed and not isinstance(module, ThoughtExperimentModule):
             bound = self.bound(latent, features)
@@ -206,6 +226,10 @@ CASES: dict[str, tuple[type[GANModule], dict[str, Any]]] = {
     "clustering": (
         ClusteringInfoGANModule,
         {"discriminator_augmentation": RandomAffine(), "clustering_weight": 0.7},
+    ),
+    "Hessian penalty": (
+        HessianPenaltyInfoGANModule,
+        {"codes": ALL_CODES, "hessian_penalty_weight": 20.0, "instance_noise_std": 0.1},
     ),
     "minimax": (InfoGANModule, {"generator_loss": "minimax"}),
     "several updates": (

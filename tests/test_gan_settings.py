@@ -1,6 +1,7 @@
 """Settings of the game: clipping, precision, refused flags, values and data."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
+from infogan.errors import ConfigurationError
 from infogan.latents import UniformCode
 from infogan.modules import GANModule, VanillaGANModule
 from infogan.networks import ReferenceNetworks
@@ -46,6 +48,60 @@ def test_flags_that_manual_optimization_ignores_are_refused(
     """Lightning refuses what it would not do, and names the flag."""
     with pytest.raises(MisconfigurationException, match=next(iter(flag))):
         fit(build(), batches(), **flag)
+
+
+# ---- the decay of the learning rates ---------------------------------------------------------
+
+
+class Rates(pl.Callback):
+    """Records both learning rates in every batch."""
+
+    def __init__(self) -> None:
+        self.rates: list[list[float]] = []
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any
+    ) -> None:
+        """Read what the batch used."""
+        self.rates.append([o.param_groups[0]["lr"] for o in trainer.optimizers])
+
+
+def test_rates_fall_linearly_in_the_last_batches_and_over_a_resume(
+    build: Build, batches: Batches, fit: Fit, tmp_path: Path
+) -> None:
+    """They fall as 1, 1, 1, 2/3, 1/3 would, for D and G alike, and a resume changes no bit."""
+    images = batches() * 5  # a plain list does not remember where it was
+    whole, before, after = Rates(), Rates(), Rates()
+    straight = build(learning_rate_decay_steps=3)
+    fit(straight, images, callbacks=[whole], max_steps=5, max_epochs=5)
+    expected = [share * rate for share in (1, 1, 1, 2 / 3, 1 / 3) for rate in (2e-4, 1e-3)]
+    assert [rate for rates in whole.rates for rate in rates] == pytest.approx(expected)
+
+    cut = build(learning_rate_decay_steps=3)
+    stop = StopAfter(4)
+    trainer = fit(cut, images, callbacks=[before, stop], max_steps=5, max_epochs=5)
+    trainer.save_checkpoint(tmp_path / "cut.ckpt")
+    resumed = build(learning_rate_decay_steps=3)
+    fit(resumed, images, tmp_path / "cut.ckpt", callbacks=[after], max_steps=5, max_epochs=5)
+    assert before.rates + after.rates == whole.rates
+    for name, value in straight.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+class StopAfter(pl.Callback):
+    """Ends a training early, as its user would."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+        """Stop at the batch."""
+        trainer.should_stop = trainer.global_step >= self.steps
+
+
+def test_rates_need_an_end_to_fall_towards(build: Build, batches: Batches, fit: Fit) -> None:
+    with pytest.raises(ConfigurationError, match=r"decay_steps=3 .* give trainer.max_epochs"):
+        fit(build(learning_rate_decay_steps=3), batches(), max_steps=-1, max_epochs=-1)
 
 
 # ---- precision -------------------------------------------------------------------------------
@@ -104,6 +160,7 @@ def test_the_template_is_abstract() -> None:
         ("num_discriminator_updates", 0),
         ("num_generator_updates", 0),
         ("gradient_clip_norm", 0.0),
+        ("learning_rate_decay_steps", -1),
         ("image_channels", 0),
         ("image_size", 30),
         ("noise_dim", -1),

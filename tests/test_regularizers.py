@@ -4,7 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from infogan.regularizers import add_instance_noise, linear_decay, r1_penalty
+from infogan.regularizers import (
+    add_instance_noise,
+    linear_decay,
+    mixed_difference_penalty,
+    r1_penalty,
+)
 
 
 @pytest.mark.parametrize(
@@ -68,3 +73,26 @@ def test_r1_of_a_quadratic_discriminator() -> None:
     torch.testing.assert_close(penalty, 2 * scale**2 * squares.mean())
     gradient = torch.autograd.grad(penalty, scale)[0]
     torch.testing.assert_close(gradient, 4 * scale.detach() * squares.mean().detach())
+
+
+def test_mixed_difference_of_a_product_and_of_a_sum() -> None:
+    """For f(a) g(b) it is the mean of ((f(a) - f(a')) (g(b) - g(b')))^2, for f(a) + g(b) 0."""
+    f, f2, g, g2 = torch.randn(4, 6, 1, 5, 5, dtype=torch.float64)
+    product = mixed_difference_penalty(f * g, f2 * g, f * g2, f2 * g2)
+    torch.testing.assert_close(product, ((f - f2) * (g - g2)).square().mean())
+    assert mixed_difference_penalty(f + g, f2 + g, f + g2, f2 + g2).item() < 1e-30
+
+
+def test_mixed_difference_is_the_hessian_in_the_limit() -> None:
+    """Over small steps e it is e^4 times the squared off-diagonal element, here by autograd."""
+
+    def image(point: torch.Tensor) -> torch.Tensor:
+        return (point[0] * point[1].exp() + (point[0] * point[1]).sin()).reshape(1)
+
+    point = torch.tensor([0.7, -0.4], dtype=torch.float64)
+    off_diagonal = torch.autograd.functional.hessian(lambda p: image(p).sum(), point)[0, 1]
+    step = 1e-3
+    first, second = step * torch.eye(2, dtype=torch.float64)
+    corners = (image(point + change) for change in (0 * first, first, second, first + second))
+    penalty = mixed_difference_penalty(*corners)
+    assert (penalty / step**4).item() == pytest.approx(off_diagonal.item() ** 2, rel=1e-2)
