@@ -31,6 +31,20 @@ MEASURES = {
     "train/d_fake": 0.45,
     "val/valid_share": 0.99,
     "val/cells_covered": 10.0,
+    "test/probe_kmeans_pixels": 0.5,
+    "test/probe_kmeans_features": 0.8,
+    "test/probe_linear": 0.98,
+    "test/fid": 2.0,
+    "test/fid_real": 0.2,
+    "test/coverage": 0.8,
+    "test/coverage_real": 0.95,
+    "test/class_consistency": 0.97,
+    "test/mig": 0.95,
+    "test/joint_information": 4.5,
+    "test/cells_covered": 100.0,
+    "test/valid_share": 0.99,
+    "steps": 5000,
+    "duration_seconds": 3600,
 }
 WITHOUT_Q = ("vanilla_gan_mnist", "vanilla_gan_sgd_mnist", "vanilla_gan_codes_mnist")
 NEED_Q = ("mi", "accuracy", "nmi")
@@ -95,18 +109,54 @@ def test_the_report_is_made_of_committed_data(command: Command, data: Path) -> N
     every = "0.900, 0.901, 0.902, 0.903, 0.904"
     assert (
         "| the same, our recipe | `configs/infogan_mnist.yaml` | c_cat, c_cont1, c_cont2, z "
-        f"| g = G(z, c) | 1 | 5 finished | 0.902 ± 0.002 | {every} | 0.802 ± 0.002 | 1.90 ± 0.00 |"
+        f"| g = G(z, c) | 1 | 5,000 | 5 finished | 0.902 ± 0.002 | {every} "
+        "| 0.802 ± 0.002 | 1.90 ± 0.00 |"
     ) in text.splitlines()
     (vanilla,) = [line for line in text.splitlines() if "`configs/vanilla_gan_mnist.yaml`" in line]
-    assert vanilla.endswith("| z | – | 0 | 3 finished | – | – | – | – |")
+    assert vanilla.endswith("| z | – | 0 | 5,000 | 3 finished | – | – | – | – |")
     assert "1 collapsed (discriminator_won), 4 finished" in text
-    assert "Its numbers are not part of these studies." in text
     assert "no data" not in text and "{{" not in text and "{%" not in text
     for figure in (2, 3, 4, 6):
         assert f"(images/results/figure_{figure}.png)" in text
         assert Image.open(f"docs/images/results/figure_{figure}.png").size[0] >= 300
     tables = [line for line in text.splitlines() if line.startswith("|")]
-    assert len(tables) == 2 * 2 + 16 and {line.count("|") for line in tables} == {11}
+    assert len(tables) == 2 * 2 + 16 and {line.count("|") for line in tables} == {12}
+
+
+def test_what_has_not_run_is_listed_and_answers_nothing(command: Command, data: Path) -> None:
+    with (data / "paper_table.csv").open(newline="") as file:
+        rows = [
+            r for r in csv.DictReader(file) if r["setting"] in ("infogan_line", "infogan_mnist")
+        ]
+    write_rows(data / "paper_table.csv", [r for r in rows if r["seed"] != "3"])
+    outcome = command("report")
+    assert outcome.code == 0, outcome.err
+    text = Path("docs/results.md").read_text()
+    assert "**How is InfoGAN any different" not in text and "**Why do the rectangles" not in text
+    _, _, missing = text.partition("## Not run yet")
+    assert "infogan_mnist (4 of 5 seeds), infogan_mnist_paper (0 of 3 seeds)" in missing
+    assert "`python cli.py study rectangles`: infogan_rectangles_repaired (0 of 5" in missing
+    (row,) = [line for line in text.splitlines() if "`configs/vanilla_gan_mnist.yaml`" in line]
+    assert row.endswith("| z | – | 0 | | not run | | | | |")
+
+
+def test_the_rectangles_grid_is_a_table(command: Command, data: Path) -> None:
+    rows: list[dict[str, Any]] = []
+    for member in load_study("rectangles.yaml").members:
+        facts = {"setting": member.setting, "seed": member.seed, "config": member.configs[0]}
+        end = {"config_hash": "0", "outcome": "finished"}
+        rows.append({**facts, **dict(member.labels), **end, **MEASURES})
+    write_rows(data / "rectangles.csv", rows)
+    (data / "rectangles/pictures").mkdir(parents=True)
+    picture = data / "rectangles/pictures/infogan_rectangles_repaired_seed0_overview.png"
+    Image.new("L", (300, 40), 128).save(picture)
+    outcome = command("report")
+    assert outcome.code == 0, outcome.err
+    text = Path("docs/results.md").read_text()
+    assert "| yes | two_10way | annealed | 5 finished | 0.900 ± 0.000 | 0.950 ± 0.000 |" in text
+    assert "| no | one_100way | in_real_images | 3 finished |" in text
+    assert "## Not run yet" not in text
+    assert "The runs took 60 minutes." in text
 
 
 def test_the_same_data_gives_the_same_bytes(command: Command, data: Path) -> None:
@@ -186,7 +236,7 @@ def test_a_missing_number_is_one_line_with_its_place(command: Command, data: Pat
         "no run has val/valid_share"
     ]
     assert command("report", "--draft", "true").code == 0
-    assert "on the line **(no data)**" in Path("docs/results.md").read_text()
+    assert "generated images **(no data)** are valid lines" in Path("docs/results.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from typing import Any
 
 from infogan.errors import ConfigurationError
 from infogan.report.data import NO_DATA, Gaps, Studies
-from infogan.study.records import write_atomically
+from infogan.study.definition import load_study
+from infogan.study.records import RESULTS, write_atomically
 
 TEMPLATE = Path(__file__).parent / "results.md.jinja"
 
@@ -58,7 +59,7 @@ def report(
         raise ConfigurationError(f"{template}, line {line_of(error)}: {error}") from error
     if gaps.found:
         text = f"> **Draft**: {len(gaps.found)} placeholders have no data yet.\n\n{text}"
-    write_atomically(output, text)
+    write_atomically(output, text.rstrip() + "\n")
     print(f"written  {output}")
     for gap in gaps.found:
         print(f"no data  {gap}", file=sys.stderr)
@@ -87,9 +88,25 @@ class Page:
             "study": self.studies,
             "studies": self.studies.names,
             "exists": self.studies.exists,
+            "not_run": self.not_run,
             "curves": self.curves,
             "pictures": self.pictures,
         }
+
+    def not_run(self, name: str) -> str:
+        """Return the settings of a study's file that lack seeds, each with how many it has."""
+        has_table = self.studies.exists(name)
+        rows = self.studies(name).rows if has_table else []
+        known = {(r["setting"], r["seed"]) for r in rows if r["outcome"] in RESULTS}
+        planned: dict[str, list[bool]] = {}
+        for member in load_study(name).members:
+            has_run = (member.setting, str(member.seed)) in known
+            planned.setdefault(member.setting, []).append(has_run)
+        return ", ".join(
+            f"{setting} ({sum(seeds)} of {len(seeds)} seeds)"
+            for setting, seeds in planned.items()
+            if not all(seeds)
+        )
 
     def curves(self, name: str, study: str, groups: Mapping[str, tuple[str, str]]) -> str:
         """Draw the curves of some settings; return the picture's link.

@@ -96,6 +96,28 @@ class Runs:
         counted = ", ".join(f"{count} {end}" for end, count in Counter(ends).items())
         return counted or self.gaps.note(f"{self.title}: no runs")
 
+    def holds(self, *settings: str) -> bool:
+        """Return whether every one of these settings has a run with a result."""
+        known = {row["setting"] for row in self.rows if row["outcome"] in RESULTS}
+        return known.issuperset(settings)
+
+    def first(self, column: str, absent: str = "") -> str:
+        """Return what stands in a column of the first run."""
+        return self.rows[0].get(column, absent) if self.rows else self.gaps.note(self.title)
+
+    def steps(self) -> str:
+        """Return the numbers of batches that the runs have had: one, or a range."""
+        return self._range([float(step) for step in self.values("steps")])
+
+    def minutes(self) -> str:
+        """Return how many minutes the trainings took: one number, or a range."""
+        return self._range([seconds / 60 for seconds in self.values("duration_seconds")])
+
+    @staticmethod
+    def _range(values: list[float]) -> str:
+        low, high = (f"{f(values, default=math.nan):,.0f}" for f in (min, max))
+        return low if low == high else f"{low} to {high}"
+
     def has(self, column: str) -> bool:
         """Return whether any run has a value there."""
         return bool(self._found(column))
