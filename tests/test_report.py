@@ -155,7 +155,7 @@ def test_the_rectangles_grid_is_a_table(command: Command, data: Path) -> None:
     text = Path("docs/results.md").read_text()
     assert "| yes | two_10way | annealed | 5 finished | 0.900 ± 0.000 | 0.950 ± 0.000 |" in text
     assert "| no | one_100way | in_real_images | 3 finished |" in text
-    assert "## Not run yet" not in text
+    assert "`python cli.py study rectangles`" not in text.partition("## Not run yet")[2]
     assert "The runs took 60 minutes." in text
 
 
@@ -184,7 +184,7 @@ def test_conclusions_follow_the_data(command: Command, data: Path) -> None:
 
 
 def test_further_tables_are_shown(command: Command, data: Path) -> None:
-    row = {"setting": "x-2", "config_hash": "0", "outcome": "nan", "train/mi": 0.5}
+    row = {"setting": "x-2", "config_hash": "0", "outcome": "nan", "steps": 9, "train/mi": 0.5}
     write_rows(data / "further.csv", [row])
     augment = [
         {"labels_per_class": 10, "seed": seed, "condition": condition, "accuracy": 0.8 + seed / 10}
@@ -196,7 +196,7 @@ def test_further_tables_are_shown(command: Command, data: Path) -> None:
     assert outcome.code == 0, outcome.err
     text = Path("docs/results.md").read_text()
     assert "## Further study: further" in text and "study: augment" not in text
-    assert "| x-2 | 1 nan | – | – | – | 0.50 |" in text.splitlines()
+    assert "| x-2 | 9 | 1 nan | – | – | – | – | 0.50 | – |" in text.splitlines()
     assert "a classifier gets 0.850 ± 0.071 from them alone" in text
 
 
