@@ -65,6 +65,11 @@ class LatentSpec:
         codes = [code.sample(num_samples, device) for code in self.codes]
         return torch.cat([self.sample_noise(num_samples, device), *codes], dim=1)
 
+    def columns(self, code_index: int) -> slice:
+        """Return where in (z, c) a code's columns are."""
+        start = self.noise_dim + sum(code.dim for code in self.codes[:code_index])
+        return slice(start, start + self.codes[code_index].dim)
+
     def split_codes(self, latent: Float[Tensor, "batch dim"]) -> tuple[Tensor, ...]:
         """Return the codes' columns of (z, c), one (batch, code.dim) tensor a code."""
         return latent[:, self.noise_dim :].split([code.dim for code in self.codes], dim=1)
@@ -80,9 +85,8 @@ class LatentSpec:
     ) -> Float[Tensor, "values columns dim"]:
         """Repeat each base latent down a column while one code walks through its values."""
         values = self.codes[code_index].traverse(num_values).to(base)
-        start = self.noise_dim + sum(code.dim for code in self.codes[:code_index])
         grid = base.repeat(len(values), 1, 1)
-        grid[:, :, start : start + values.shape[1]] = values.unsqueeze(1)
+        grid[:, :, self.columns(code_index)] = values.unsqueeze(1)
         return grid
 
 

@@ -295,16 +295,8 @@ class HessianPenaltyInfoGANModule(InfoGANModule):
     def generate_crossed(self, latent: Tensor) -> tuple[Tensor, ...]:
         """Return G of the latents, and with one, the other and both of two codes drawn anew."""
         first, second = torch.randperm(len(self.latents.codes))[:2].tolist()
-        noise, *codes = latent.split(
-            [self.latents.noise_dim, *(c.dim for c in self.latents.codes)], dim=1
-        )
-        redrawn = {
-            i: self.latents.codes[i].sample(len(latent), latent.device) for i in (first, second)
-        }
-        crossed = [
-            torch.cat(
-                [noise, *(redrawn[i] if i in changed else c for i, c in enumerate(codes))], dim=1
-            )
-            for changed in ((), (first,), (second,), (first, second))
-        ]
-        return self.generator(torch.cat(crossed)).chunk(4)
+        corners = latent.repeat(4, 1, 1)
+        for index, changed in ((first, [1, 3]), (second, [2, 3])):
+            drawn = self.latents.codes[index].sample(len(latent), latent.device).to(latent)
+            corners[changed, :, self.latents.columns(index)] = drawn
+        return self.generator(corners.flatten(0, 1)).chunk(4)
