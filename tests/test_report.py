@@ -142,7 +142,7 @@ def test_what_has_not_run_is_listed_and_answers_nothing(command: Command, data: 
 
 def test_the_rectangles_grid_is_a_table(command: Command, data: Path) -> None:
     rows: list[dict[str, Any]] = []
-    for member in load_study("rectangles.yaml").members:
+    for member in load_study("rectangles").members:
         facts = {"setting": member.setting, "seed": member.seed, "config": member.configs[0]}
         end = {"config_hash": "0", "outcome": "finished"}
         rows.append({**facts, **dict(member.labels), **end, **MEASURES})
@@ -153,8 +153,9 @@ def test_the_rectangles_grid_is_a_table(command: Command, data: Path) -> None:
     outcome = command("report")
     assert outcome.code == 0, outcome.err
     text = Path("docs/results.md").read_text()
-    assert "| yes | two_10way | annealed | 5 finished | 0.900 ± 0.000 | 0.950 ± 0.000 |" in text
-    assert "| no | one_100way | in_real_images | 3 finished |" in text
+    assert "| with | two_10way | annealed | 0 | 5,000 | 5 finished | 0.900 ± 0.000 |" in text
+    assert "| without | one_100way | annealed | 62 | 5,000 | 3 finished |" in text
+    assert "5 of 5 seeds end as well as without" in text
     assert "`python cli.py study rectangles`" not in text.partition("## Not run yet")[2]
     assert "The runs took 60 minutes." in text
 
