@@ -68,7 +68,8 @@ class Session:
             "",
             "What a newcomer types, what is printed, and what is seen. Run as a whole by "
             "`python benchmarks/first_session.py`",
-            f"on {date.today().isoformat()}, {os.cpu_count()} CPU cores, all seeds 0 unless said.",
+            f"on {date.today().isoformat()}, {os.cpu_count()} CPU cores, "
+            f"load {os.getloadavg()[0]:.1f} at the start, all seeds 0 unless said.",
         ]
 
     def say(self, *lines: str) -> None:
