@@ -69,23 +69,31 @@ class Rates(pl.Callback):
 def test_rates_fall_linearly_in_the_last_batches_and_over_a_resume(
     build: Build, batches: Batches, fit: Fit, tmp_path: Path
 ) -> None:
-    """They fall as 1, 1, 1, 2/3, 1/3 would, for D and G alike, and a resume changes no bit."""
+    """D and G alike train at 1, 1, 1, 1, 1/2 of their rates, and a resume changes no bit."""
     images = batches() * 5  # a plain list does not remember where it was
     whole, before, after = Rates(), Rates(), Rates()
-    straight = build(learning_rate_decay_steps=3)
+    straight = build(learning_rate_decay_steps=2)
     fit(straight, images, callbacks=[whole], max_steps=5, max_epochs=5)
-    expected = [share * rate for share in (1, 1, 1, 2 / 3, 1 / 3) for rate in (2e-4, 1e-3)]
+    expected = [share * rate for share in (1, 1, 1, 1, 1 / 2) for rate in (2e-4, 1e-3)]
     assert [rate for rates in whole.rates for rate in rates] == pytest.approx(expected)
 
-    cut = build(learning_rate_decay_steps=3)
+    cut = build(learning_rate_decay_steps=2)
     stop = StopAfter(4)
     trainer = fit(cut, images, callbacks=[before, stop], max_steps=5, max_epochs=5)
     trainer.save_checkpoint(tmp_path / "cut.ckpt")
-    resumed = build(learning_rate_decay_steps=3)
+    resumed = build(learning_rate_decay_steps=2)
     fit(resumed, images, tmp_path / "cut.ckpt", callbacks=[after], max_steps=5, max_epochs=5)
     assert before.rates + after.rates == whole.rates
     for name, value in straight.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+def test_a_training_that_is_too_short_has_no_decay(
+    build: Build, batches: Batches, fit: Fit
+) -> None:
+    rates = Rates()
+    fit(build(learning_rate_decay_steps=2), batches(3), callbacks=[rates])
+    assert rates.rates == [[2e-4, 1e-3]] * 3
 
 
 class StopAfter(pl.Callback):

@@ -45,7 +45,7 @@ class GANModule(ManualModule, ABC):
         num_generator_updates: Generator updates a batch.
         gradient_clip_norm: Largest norm of each network's gradient; None for no clipping.
         learning_rate_decay_steps: Batches, the last of the training, over which both learning rates
-            fall linearly to 0; 0 for none.
+            fall linearly to 0; 0 for none. A training of less than twice as many has none.
     """
 
     def __init__(

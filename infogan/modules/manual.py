@@ -29,7 +29,8 @@ class ManualModule(pl.LightningModule):
     Args:
         gradient_clip_norm: Largest norm of the gradient of one update; None for no clipping.
         learning_rate_decay_steps: Batches, the last of the training, over which every learning
-            rate falls linearly to 0; 0 for none.
+            rate falls linearly to 0; 0 for none. A training of less than twice as many has none,
+            so that a short trial of a long recipe learns at its rates.
     """
 
     def __init__(
@@ -91,6 +92,8 @@ class ManualModule(pl.LightningModule):
                 f"learning_rate_decay_steps={self.learning_rate_decay_steps} counts from the end "
                 "of the training, which has none: give trainer.max_epochs or trainer.max_steps"
             )
+        if num_batches < 2 * self.learning_rate_decay_steps:
+            return
         remaining = (num_batches - self.global_step) / self.learning_rate_decay_steps
         for optimizer in self.optimizers():  # type: ignore[union-attr]  # manual: a list
             for group in optimizer.param_groups:
