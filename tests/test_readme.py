@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from infogan.report.data import Gaps, Studies
 from tests.conftest import TINY, TINY_TEST, Outcome
 from tests.pictures import write_classes
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
 BLOCKS = dict(re.findall(r"<!-- (\w+) command -->\n```\n(.*?)\n```", README, flags=re.DOTALL))
 Command = Callable[..., Outcome]
 
@@ -84,3 +86,18 @@ def test_the_python_example_runs(command: Command, capsys: pytest.CaptureFixture
     assert getattr(images, "shape", None) == (16, 1, 28, 28)
     latent = names["latent"]
     assert (latent[:, 62:72].argmax(dim=1) == 3).all()  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("study", "setting"),
+    [
+        ("paper_table", "infogan_mnist"),
+        ("paper_table", "infogan_line"),
+        ("rectangles", "infogan_rectangles_repaired"),
+    ],
+)
+def test_headline_numbers_are_those_of_the_tables(study: str, setting: str) -> None:
+    runs = Studies(ROOT / "benchmarks" / "studies", Gaps())(study).of(setting)
+    first_screen = README.partition("## Start")[0]
+    (row,) = [line for line in first_screen.splitlines() if f"`{setting}.yaml` |" in line]
+    assert f"**{runs.mean_sd('test/code_accuracy')}** ({len(runs)} seed" in row

@@ -160,6 +160,15 @@ def test_the_rectangles_grid_is_a_table(command: Command, data: Path) -> None:
     assert "The runs took 60 minutes." in text
 
 
+def test_the_committed_results_are_those_of_the_committed_data(command: Command) -> None:
+    root = Path(__file__).parent.parent
+    outcome = command("report", "--data_dir", str(root / DATA))
+    assert outcome.code == 0, outcome.err
+    assert Path("docs/results.md").read_text() == (root / "docs/results.md").read_text()
+    pictures = {path.name for path in Path("docs/images/results").iterdir()}
+    assert {path.name for path in (root / "docs/images/results").iterdir()} == pictures
+
+
 def test_the_same_data_gives_the_same_bytes(command: Command, data: Path) -> None:
     def files() -> dict[str, bytes]:
         return {str(path): path.read_bytes() for path in Path("docs").rglob("*.*")}
