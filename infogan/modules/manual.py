@@ -95,7 +95,7 @@ class ManualModule(pl.LightningModule):
         if num_batches < 2 * self.learning_rate_decay_steps:
             return
         remaining = (num_batches - self.global_step) / self.learning_rate_decay_steps
-        for optimizer in self.optimizers():  # type: ignore[union-attr]  # manual: a list
+        for optimizer in self.trainer.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = group.setdefault("initial_lr", group["lr"]) * min(1.0, remaining)
 
