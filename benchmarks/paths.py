@@ -1,0 +1,140 @@
+"""Compare how two ways to write the updates learn: `python benchmarks/paths.py [--help]`.
+
+Trains the baseline on MNIST by the module's own updates and by the same ones written out plainly,
+from the same weights, on the same batches and latents, and writes `OUT/paths.csv` and
+`OUT/paths.png`: the curves laid over one another. They part by rounding alone.
+"""
+
+import argparse
+import csv
+import json
+import multiprocessing
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from datetime import date
+from functools import partial
+from itertools import chain, repeat
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from updates import UPDATES, paper_module
+
+from datamodules import MNISTDataModule
+from infogan.metrics.codes import CodeScores
+from infogan.modules import InfoGANModule
+from infogan.objectives import mutual_information_lower_bound
+
+EVERY = 25
+CURVES = {"code_accuracy": "code accuracy, test images", "mi": "L_I in nats, 1,000 latents"}
+Row = dict[str, float | str]
+
+
+def train(kind_and_seed: tuple[str, int], num_batches: int) -> list[Row]:
+    """Train by one kind of updates from one seed; return its curve."""
+    kind, seed = kind_and_seed
+    torch.set_num_threads(1)
+    data = MNISTDataModule(seed=seed)
+    data.setup("fit")
+    module = paper_module(seed=seed)
+    step = UPDATES[kind](module)
+    curve: list[Row] = []
+    for number, real in zip(range(1, num_batches + 1), training_images(data), strict=False):
+        # Whatever the updates have drawn, the latents are a function of the batch's number.
+        torch.manual_seed(seed * num_batches + number)
+        step(real)
+        if number % EVERY == 0:
+            curve.append({"updates": kind, "seed": seed, "batch": number, **scores(module, data)})
+    return curve
+
+
+def training_images(data: MNISTDataModule) -> Iterator[Tensor]:
+    """Yield batches of images in [0, 1], epoch after epoch."""
+    for batch in chain.from_iterable(repeat(data.train_dataloader())):
+        images = data.on_after_batch_transfer(batch, 0)
+        assert isinstance(images, Tensor)
+        yield images
+
+
+@torch.no_grad()
+def scores(module: InfoGANModule, data: MNISTDataModule) -> dict[str, float]:
+    """Return the accuracy on real images and the bound on generated ones."""
+    module.eval()
+    accuracy = CodeScores({0: 10}, {0: ("digit", 10)})
+    for batch in data.val_dataloader():
+        images, factors = data.on_after_batch_transfer(batch, 0)
+        accuracy.update([p.argmax(dim=1) for p in module.recognize(images)], factors)
+    torch.manual_seed(0)
+    latent = module.latents.sample(1000, "cpu")
+    (features,) = module.discriminator.trunk(module.generate(latent))
+    read = module.recognition_head(features)
+    module.train()
+    return {
+        "code_accuracy": float(accuracy.compute()["code_accuracy"]),
+        "mi": float(mutual_information_lower_bound(module.latents, latent, read)),
+    }
+
+
+def draw(rows: list[Row], path: Path) -> None:
+    """Draw both curves of every seed, the plain path's as dots on the other's line."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    for axes, (name, title) in zip(figure.subplots(1, 2), CURVES.items(), strict=True):
+        for seed in sorted({row["seed"] for row in rows}):
+            for kind, style in (("bare", "-"), ("plain", "o")):
+                curve = [row for row in rows if (row["updates"], row["seed"]) == (kind, seed)]
+                label = f"seed {seed}, {'ours' if kind == 'bare' else 'written plainly'}"
+                axes.plot(
+                    [row["batch"] for row in curve],
+                    [row[name] for row in curve],
+                    style,
+                    color=f"C{seed}",
+                    markersize=3.5,
+                    markerfacecolor="none",
+                    linewidth=1,
+                    label=label,
+                )
+        axes.set_xlabel("batches")
+        axes.set_title(title, fontsize=10)
+        axes.grid(alpha=0.25)
+    axes.legend(fontsize=7)
+    figure.savefig(path, dpi=130)
+
+
+def main() -> None:
+    """Train every kind from every seed, a process of one thread each."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--batches", type=int, default=300)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parent / "paths")
+    options = parser.parse_args()
+    start = time.perf_counter()
+    MNISTDataModule().prepare_data()
+    runs = [(kind, seed) for seed in options.seeds for kind in UPDATES]
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(options.processes, spawn) as pool:
+        rows = list(chain(*pool.map(partial(train, num_batches=options.batches), runs)))
+    options.out.mkdir(parents=True, exist_ok=True)
+    with (options.out / "paths.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    draw(rows, options.out / "paths.png")
+    about = {
+        "date": date.today().isoformat(),
+        "minutes": round((time.perf_counter() - start) / 60, 1),
+        "processes_of_one_thread": options.processes,
+        "torch": torch.__version__,
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+    }
+    (options.out / "paths.json").write_text(json.dumps(about, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

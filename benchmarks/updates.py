@@ -1,0 +1,74 @@
+"""The baseline's two updates without a Trainer: the module's own, and written out plainly."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from infogan.latents import CategoricalCode, UniformCode
+from infogan.modules import InfoGANModule
+from infogan.objectives import code_information
+
+
+def paper_module(channels: int = 1, side: int = 28, seed: int = 0) -> InfoGANModule:
+    """Return the baseline's networks and codes."""
+    torch.manual_seed(seed)
+    codes = [CategoricalCode(10), UniformCode(), UniformCode()]
+    return InfoGANModule(codes=codes, image_channels=channels, image_size=side)
+
+
+def bare_updates(module: InfoGANModule) -> Callable[[Tensor], None]:
+    """Return the module's own two updates, without a Trainer."""
+    optimizers = module.configure_optimizers()
+    players = (list(module.discriminator_parameters()), list(module.generator.parameters()))
+
+    def update(player: int, loss: Callable[[], Tensor]) -> None:
+        for parameter in players[1 - player]:
+            parameter.requires_grad_(False)
+        optimizers[player].zero_grad()
+        loss().backward()
+        optimizers[player].step()
+        for parameter in players[1 - player]:
+            parameter.requires_grad_(True)
+
+    def step(real: Tensor) -> None:
+        update(0, lambda: module.discriminator_objective(real))
+        update(1, lambda: module.generator_objective(len(real)))
+
+    return step
+
+
+def plain_updates(module: InfoGANModule) -> Callable[[Tensor], None]:
+    """Return the same two updates as most implementations write them."""
+    generator, discriminator = module.generator, module.discriminator
+    for_discriminator = torch.optim.Adam(
+        [*discriminator.parameters(), *module.recognition_head.parameters()], 2e-4, (0.5, 0.999)
+    )
+    for_generator = torch.optim.Adam(generator.parameters(), 1e-3, (0.5, 0.999))
+
+    def information(latent: Tensor, features: Tensor) -> Tensor:
+        parameters = module.recognition_head(features)
+        return -code_information(module.latents, latent, parameters).lower_bound.sum()
+
+    def step(real: Tensor) -> None:
+        ones, zeros = torch.ones(len(real), 1), torch.zeros(len(real), 1)
+        latent = module.latents.sample(len(real), "cpu")
+        fake = generator(latent)
+        for_discriminator.zero_grad()
+        loss = F.binary_cross_entropy_with_logits(discriminator(real), ones)
+        (features,) = discriminator.trunk(fake.detach())
+        loss = loss + F.binary_cross_entropy_with_logits(discriminator.logits(features), zeros)
+        (loss + information(latent, features)).backward()
+        for_discriminator.step()
+        latent = module.latents.sample(len(real), "cpu")
+        for_generator.zero_grad()
+        (features,) = discriminator.trunk(generator(latent))
+        loss = F.binary_cross_entropy_with_logits(discriminator.logits(features), ones)
+        (loss + information(latent, features)).backward()
+        for_generator.step()
+
+    return step
+
+
+UPDATES = {"bare": bare_updates, "plain": plain_updates}
