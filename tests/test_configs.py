@@ -12,8 +12,8 @@ from tests.conftest import TINY, Outcome
 from tests.pictures import write_classes
 
 SHIPPED = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
-# Overlays, such as ddp.yaml, are no experiments; their own tests use them.
-CONFIGS = [path for path in SHIPPED if "\nmodel:" in path.read_text()]
+# Overlays, such as ddp.yaml, are no experiments and have no name; their own tests use them.
+CONFIGS = [path for path in SHIPPED if "\nname:" in path.read_text()]
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -45,3 +45,18 @@ def data_options(data: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> list[
         enter(monkeypatch, kind, write_archives(Path("data"), kind))
         return ["--data.init_args.data_dir=data"]
     return []
+
+
+def test_quick_changes_the_budget_and_the_batch_of_the_same_model(
+    command: Callable[..., Outcome],
+) -> None:
+    plain, quick = (
+        yaml.safe_load(command("fit", "--config=infogan_mnist.yaml", *more, "--print_config").out)
+        for more in ((), ("--config=quick.yaml",))
+    )
+    steps = quick["trainer"].pop("max_epochs") * quick["trainer"]["limit_train_batches"]
+    assert steps < plain["trainer"].pop("max_epochs") * plain["trainer"]["limit_train_batches"]
+    for config in (plain, quick):
+        config["data"]["init_args"].pop("batch_size")
+        config["model"]["init_args"].pop("learning_rate_decay_steps")
+    assert quick == plain
