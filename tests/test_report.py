@@ -120,7 +120,7 @@ def test_the_report_is_made_of_committed_data(command: Command, data: Path) -> N
         assert f"(images/results/figure_{figure}.png)" in text
         assert Image.open(f"docs/images/results/figure_{figure}.png").size[0] >= 300
     tables = [line for line in text.splitlines() if line.startswith("|")]
-    assert len(tables) == 2 * 2 + 16 and {line.count("|") for line in tables} == {12}
+    assert len(tables) == 2 * 2 + 17 and {line.count("|") for line in tables} == {12}
 
 
 def test_what_has_not_run_is_listed_and_answers_nothing(command: Command, data: Path) -> None:
