@@ -13,12 +13,12 @@ import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from datetime import date
 from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
 
 import torch
+from machine import machine
 from torch import Tensor
 from updates import UPDATES, paper_module
 
@@ -114,6 +114,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parent / "paths")
     options = parser.parse_args()
+    where = machine(threads=1)
     start = time.perf_counter()
     MNISTDataModule().prepare_data()
     runs = [(kind, seed) for seed in options.seeds for kind in UPDATES]
@@ -127,11 +128,9 @@ def main() -> None:
         writer.writerows(rows)
     draw(rows, options.out / "paths.png")
     about = {
-        "date": date.today().isoformat(),
+        "machine": where,
+        "processes": options.processes,
         "minutes": round((time.perf_counter() - start) / 60, 1),
-        "processes_of_one_thread": options.processes,
-        "torch": torch.__version__,
-        "instructions": torch.backends.cpu.get_cpu_capability(),
     }
     (options.out / "paths.json").write_text(json.dumps(about, indent=2) + "\n")
 

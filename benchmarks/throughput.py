@@ -15,7 +15,6 @@ import argparse
 import csv
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -23,10 +22,10 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import date
 from pathlib import Path
 
 import torch
+from machine import machine
 from torch.utils.flop_counter import FlopCounterMode
 from updates import UPDATES, bare_updates, paper_module
 
@@ -225,21 +224,6 @@ SECTIONS = {
     "images": images_section,
     "dataset": dataset_section,
 }
-
-
-def machine(threads: int) -> dict[str, str | int | float]:
-    """Return what was measured on."""
-    cpu = Path("/proc/cpuinfo")
-    names = [line for line in cpu.read_text().splitlines() if line.startswith("model name")]
-    return {
-        "date": date.today().isoformat(),
-        "processor": names[0].split(": ")[1] if names else platform.processor(),
-        "instructions": torch.backends.cpu.get_cpu_capability(),
-        "cores": os.cpu_count() or 0,
-        "threads": threads,
-        "load_at_start": round(os.getloadavg()[0], 2),
-        "torch": torch.__version__,
-    }
 
 
 def spread(values: Sequence[float], form: str) -> str:

@@ -15,10 +15,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from datetime import date
 from pathlib import Path
 
-import torch
+from machine import machine
 
 from datamodules import MNISTDataModule
 from infogan.study.run_folder import ACCURACY, RunFolder
@@ -74,17 +73,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "throughput")
     options = parser.parse_args()
     MNISTDataModule().prepare_data()
-    load = round(os.getloadavg()[0], 2)
+    where = machine(options.threads)
     runs = [train(seed, options) for seed in options.seeds]
     # A run that does not get there takes longer than any that does.
     median = statistics.median(run["seconds"] if run["reached"] else math.inf for run in runs)
     report = {
         "command": " ".join(COMMAND),
-        "date": date.today().isoformat(),
-        "threads": options.threads,
-        "instructions": torch.backends.cpu.get_cpu_capability(),
-        "load_at_start": load,
-        "torch": torch.__version__,
+        "machine": where,
         "target": options.target,
         "runs": runs,
         "median_seconds": median if math.isfinite(median) else None,
