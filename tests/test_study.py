@@ -20,7 +20,7 @@ def test_the_papers_table_has_every_config_that_is_a_row() -> None:
     definition = load_study("paper_table.yaml")
     seeds: dict[str, list[int]] = {}
     for member in definition.members:
-        seeds.setdefault(member.configs[0].removesuffix(".yaml"), []).append(member.seed)
+        seeds.setdefault(member.setting, []).append(member.seed)
     of_the_paper = {
         path.stem
         for path in (ROOT / "configs").glob("*.yaml")
