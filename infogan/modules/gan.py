@@ -99,6 +99,8 @@ class GANModule(ManualModule, ABC):
         self.num_generator_updates = num_generator_updates
         self.generator: nn.Module = self.networks.generator(self.latents.dim, self.image_shape)
         self.discriminator: Discriminator = self.networks.discriminator(self.image_shape)
+        # For speed alone: convolutions then need no copy in another order of the pixels.
+        self.to(memory_format=torch.channels_last)
 
     # ---- hooks ---------------------------------------------------------------------------------
 
