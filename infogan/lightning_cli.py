@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +33,7 @@ from infogan.checkpoints import CheckpointError, newest_usable, read_checkpoint
 from infogan.errors import ConfigurationError, as_configuration_error, one_line
 from infogan.launching import given_topology, with_own_plugins
 from infogan.loggers import RunFolder, TensorBoardRun, WandbRun, connect
+from infogan.precision import native_precision
 from infogan.signals import ignore_usr1
 from infogan.strategies import check_strategy, register_strategies
 from infogan.wandb_run import RunLabels
@@ -164,8 +166,10 @@ class InfoGANCLI(LightningCLI):
             super().instantiate_classes()
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
-        """Place the loggers; leave out the callbacks that the trainer's own switches turn off."""
+        """Choose what the config leaves open; leave out callbacks that the trainer turns off."""
         check_strategy(config["strategy"])
+        if self.subcommand == "fit" and config["precision"] is None:
+            config["precision"] = native_precision(config["accelerator"])
         config.update(given_topology())
         config["plugins"] = with_own_plugins(config["plugins"])
         if isinstance(config["logger"], Logger):
@@ -267,6 +271,8 @@ def run(argv: list[str]) -> None:
     logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(
         lambda record: not re.search("litlogger|TPU available", record.getMessage())
     )
+    # About the megabytes in its table of weights, which stay float32 in mixed precision.
+    warnings.filterwarnings("ignore", "Precision bf16-mixed is not supported by the model summary")
     ignore_usr1()
     register_strategies()
     sys.argv = [sys.argv[0], *with_own_config(argv)]

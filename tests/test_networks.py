@@ -197,7 +197,7 @@ def test_binary_pixels_are_exact_and_have_the_sigmoids_gradient() -> None:
     """Pixels are exactly 0 or 1: the rounded sigmoid, with the gradient of the unrounded one."""
     smooth = Generator(5, (1, 8, 8))
     with torch.no_grad():
-        smooth.get_parameter("upsample.4.weight").mul_(50)
+        smooth.get_parameter("upsample.3.weight").mul_(50)
     binary = Generator(5, (1, 8, 8), output="binary")
     binary.load_state_dict(smooth.state_dict())
     latent, weight = torch.randn(6, 5), torch.randn(6, 1, 8, 8)

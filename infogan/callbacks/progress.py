@@ -90,6 +90,7 @@ class RunSummary(pl.Callback):
             "reason": self.reason,
             "steps": trainer.global_step,
             "duration_seconds": round(duration, 1),
+            "precision": trainer.precision,
             "run_folder": None if folder is None else str(folder),
             "best_step": self.best_step,
             **({f"best/{self.monitor}": self.best} if self.best is not None else {}),

@@ -119,6 +119,7 @@ def measures(run: RunFolder, test_folder: Path) -> Row:
     tested = newest_run(test_folder)
     seconds = run.summary.get("duration_seconds")
     return {
+        "precision": str(run.summary.get("precision", "")),
         "steps": str(run.summary.get("steps", run.step)),
         # The run adds up its own sessions; the time between them is in none.
         "duration_seconds": "" if seconds is None else str(seconds),

@@ -13,7 +13,7 @@ from infogan.study.records import RESULTS, MemberFolder, write_atomically
 from infogan.study.run_folder import Row, columns, newest_run, read_rows
 
 FACTS = ("study", "setting", "seed")
-ENDS = ("config", "config_hash", "git_commits", "outcome", "cause", "reason", "steps")
+ENDS = ("config", "config_hash", "git_commits", "outcome", "cause", "reason", "precision", "steps")
 # These alone may differ between two runs of the same thing.
 TIMES = ("duration_seconds", "train/images_per_second")
 CURVES = (
