@@ -180,6 +180,8 @@ def quiet_third_parties() -> None:
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
     warnings.filterwarnings("ignore", message="Sparse invariant checks are implicitly disabled")
     warnings.filterwarnings("ignore", message=".*infer the batch indices fetched")
+    # In mixed precision the weights stay float32, as it then assumes.
+    warnings.filterwarnings("ignore", message="Precision bf16-mixed is not supported by the model")
     # What is logged without it is the same on all processes.
     warnings.filterwarnings("ignore", message=".*sync_dist=True.*")
 

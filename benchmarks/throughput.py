@@ -1,14 +1,15 @@
 """Measure training speed: `python benchmarks/throughput.py [SECTION...] [--help]`.
 
-Every section runs its variants in turn, several rounds, and writes medians, ranges and ratios to
-`OUT/SECTION.json` and `OUT/SECTION.md`:
+Every section runs its variants in turns of ten updates, many rounds of them, and writes medians,
+ranges and ratios within a round to `OUT/SECTION.json` and `OUT/SECTION.md`:
 
-    step        `fit` as a user runs it, its updates run bare, the same updates written the obvious
-                way, and the limit: FLOPs of both updates over the machine's matrix-product rate
-    processes   one process, two that share the batch by `ddp.yaml`, two that share nothing
+    step        in both precisions: `fit` as a user runs it, its updates run bare, the same updates
+                written the obvious way, and the limit: FLOPs of both updates over the machine's
+                matrix-product rate
     batch       the bare updates by batch size
     images      the bare updates by the image's side and channels
     dataset     `fit` on 10 thousand to 10 million images rendered on the fly
+    processes   one process, two that share the batch by `ddp.yaml`, two that share nothing
 """
 
 import argparse
@@ -27,62 +28,113 @@ from pathlib import Path
 import torch
 from machine import machine
 from torch.utils.flop_counter import FlopCounterMode
-from updates import UPDATES, bare_updates, paper_module
+from turns import MATRIX_SIDE, ROOT, Process
+from updates import bare_updates, paper_module
 
-ROOT = Path(__file__).resolve().parent.parent
-WARM_UP = 3
-LOGGED_EVERY = 10
-MATRIX_SIDE = 2048
+from infogan.precision import native_precision
+
+UPDATES = 10
+BATCH = 128
+PRECISIONS = ("bf16-mixed", "32-true")
 CONFIG = "infogan_mnist_paper.yaml"
+WHOLE_RUN = 40
 
 
 @dataclass
 class Measurement:
-    """What one variant reached in every round.
+    """What one variant reached.
 
     Args:
-        images_per_second: Real images a second, past the warm-up.
-        peak_megabytes: Peak resident memory of the process, the largest of several.
-        seconds_to_first_update: From the start of the process; of `fit` only.
+        rates: Real images a second by round; of matrix products, how many images' updates a second
+            would take as many operations.
+        peak_megabytes: Peak resident memory of a process, the largest of several.
+        seconds_to_first_update: From the start of the process, once.
     """
 
-    images_per_second: list[float] = field(default_factory=list)
-    peak_megabytes: list[float] = field(default_factory=list)
-    seconds_to_first_update: list[float] = field(default_factory=list)
+    rates: list[float] = field(default_factory=list)
+    peak_megabytes: float = 0.0
+    seconds_to_first_update: float | None = None
 
 
-# ---- in this process -----------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Variant:
+    """One row of a table.
 
-
-def time_updates(kind: str, batch: int, channels: int, side: int, updates: int) -> float:
-    """Return the images a second of one kind of updates, in this process.
-
-    It is the median over blocks of as many updates as `fit` logs the rate of.
+    Args:
+        name: Its name.
+        arguments: Of the process; see `turns.py`.
+        work: What a second's updates are multiplied by: images of an update.
+        first: Whether it is the one that the rows after it are compared to.
     """
-    step = UPDATES[kind](paper_module(channels, side))
-    batches = torch.rand(8, batch, channels, side, side)
-    for i in range(WARM_UP):
-        step(batches[i])
-    seconds = []
-    for start in range(0, updates, LOGGED_EVERY):
-        block = range(start, min(start + LOGGED_EVERY, updates))
-        clock = time.perf_counter()
-        for i in block:
-            step(batches[i % len(batches)])
-        seconds.append((time.perf_counter() - clock) / len(block))
-    return batch / statistics.median(seconds)
+
+    name: str
+    arguments: tuple[str, ...]
+    work: float = BATCH
+    first: bool = False
 
 
-def matrix_rate() -> float:
-    """Return the floating-point operations a second of float32 matrix products."""
-    a, b = torch.rand(2, MATRIX_SIDE, MATRIX_SIDE)
-    torch.mm(a, b)
-    seconds = []
-    for _ in range(10):
-        start = time.perf_counter()
-        torch.mm(a, b)
-        seconds.append(time.perf_counter() - start)
-    return 2 * MATRIX_SIDE**3 / statistics.median(seconds)
+def of_updates(
+    name: str, kind: str, precision: str, batch: int = BATCH, channels: int = 1, side: int = 28
+) -> Variant:
+    """Return the variant of the updates without a Trainer."""
+    numbers = map(str, (batch, channels, side))
+    return Variant(name, (kind, str(UPDATES), precision, *numbers), batch)
+
+
+def fit_arguments(precision: str, *arguments: str) -> tuple[str, ...]:
+    """Return the arguments of a `fit` with loggers and callbacks, whose epoch is the whole data."""
+    common = ("--wandb", "offline", "--trainer.limit_train_batches", "1.0")
+    return ("--config", CONFIG, *common, f"--trainer.precision={precision}", *arguments)
+
+
+def of_fit(name: str, precision: str, *arguments: str) -> Variant:
+    """Return the variant of a `fit`."""
+    return Variant(name, ("fit", str(UPDATES), *fit_arguments(precision, *arguments)))
+
+
+# ---- sections ------------------------------------------------------------------------------------
+
+
+def step_section() -> Iterator[Variant]:
+    """Yield `fit`, its updates bare and written plainly, and the limit, in each precision."""
+    share = 2 * MATRIX_SIDE**3 / (flops(BATCH) / BATCH)
+    for precision in PRECISIONS:
+        matrix = ("matrix", str(UPDATES), precision)
+        yield Variant(f"limit, {precision}", matrix, share, first=True)
+        yield of_fit(f"fit, {precision}", precision)
+        yield of_updates(f"bare updates, {precision}", "bare", precision)
+        yield of_updates(f"plain updates, {precision}", "plain", precision)
+
+
+def batch_section() -> Iterator[Variant]:
+    """Yield the bare updates by batch size."""
+    for batch in (32, 64, 128, 256, 512, 1024):
+        yield of_updates(f"batch {batch}", "bare", native_precision("cpu"), batch)
+
+
+def images_section() -> Iterator[Variant]:
+    """Yield the bare updates by the image's shape."""
+    for channels, side in ((1, 28), (1, 32), (1, 64), (3, 28), (3, 32), (3, 64)):
+        shape = (channels, side)
+        yield of_updates(
+            f"{channels} x {side} x {side}", "bare", native_precision("cpu"), BATCH, *shape
+        )
+
+
+def dataset_section() -> Iterator[Variant]:
+    """Yield `fit` by the number of training images."""
+    for size in (10_000, 100_000, 1_000_000, 10_000_000):
+        data = ("--data", "datamodules.BasicPropDataModule", "--data.on_the_fly", "true")
+        length = ("--data.train_size", str(size))
+        yield of_fit(f"{size:,} images", native_precision("cpu"), *data, *length)
+
+
+SECTIONS = {
+    "step": step_section,
+    "batch": batch_section,
+    "images": images_section,
+    "dataset": dataset_section,
+}
 
 
 def flops(batch: int) -> int:
@@ -93,85 +145,80 @@ def flops(batch: int) -> int:
     return counter.get_total_flops()
 
 
-# ---- whole processes -----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Variant:
-    """Processes that run at the same time and are timed together.
-
-    Args:
-        name: Its row in the table.
-        commands: Arguments of Python, a process each.
-        threads: Threads of each process.
-    """
-
-    name: str
-    commands: tuple[tuple[str, ...], ...]
-    threads: int
-
-
-def of_updates(
-    name: str, kind: str, options: argparse.Namespace, batch: int = 128, *shape: int
-) -> Variant:
-    """Return the variant that runs `time_updates` in a process of its own."""
-    channels, side = shape or (1, 28)
-    arguments = (kind, batch, channels, side, options.updates)
-    command = (str(Path(__file__).resolve()), "--time", *map(str, arguments))
-    return Variant(name, (command,), options.threads)
-
-
-def of_fit(
-    name: str, options: argparse.Namespace, threads: int, *arguments: str, count: int = 1
-) -> Variant:
-    """Return the variant that runs `fit` as a user would, `count` times side by side."""
-    updates = max(options.updates, 20)
-    command = (str(ROOT / "cli.py"), "fit", "--config", CONFIG, "--wandb", "offline")
-    length = ("--trainer.max_epochs", "1", "--trainer.limit_train_batches", str(updates))
-    return Variant(name, ((*command, *length, *arguments),) * count, threads)
-
-
-def run(variant: Variant, into: Measurement) -> None:
-    """Run a variant once and add what it reached."""
-    environment = {**os.environ, "OMP_NUM_THREADS": str(variant.threads), "WANDB_SILENT": "true"}
-    environment["PYTHONPATH"] = str(ROOT)
+def in_turns(section: str, options: argparse.Namespace) -> dict[str, Measurement]:
+    """Run a section's processes at once, and let them work in turns."""
+    variants = list(SECTIONS[section]())
     with tempfile.TemporaryDirectory() as folder:
-        start = time.perf_counter()
-        processes: dict[Path, subprocess.Popen[bytes]] = {}
-        for number, command in enumerate(variant.commands):
-            directory = Path(folder, str(number))
-            directory.mkdir()
-            with Path(directory, "log").open("wb") as log:
-                processes[directory] = subprocess.Popen(
-                    (sys.executable, *command),
-                    cwd=directory,
-                    env=environment,
-                    stdout=log,
-                    stderr=log,
+        processes: list[Process] = []
+        try:
+            for number, variant in enumerate(variants):
+                place = Path(folder, str(number))
+                processes.append(Process(variant.name, variant.arguments, options.threads, place))
+            results = {
+                process.name: Measurement(seconds_to_first_update=process.seconds_to_first_update)
+                for process in processes
+            }
+            for number in range(options.rounds):
+                for variant, process in zip(variants, processes, strict=True):
+                    rate = variant.work * UPDATES / process.turn()
+                    results[variant.name].rates.append(rate)
+                    results[variant.name].peak_megabytes = process.peak_megabytes
+                print(f"{section} round {number + 1} of {options.rounds}")
+        finally:
+            for process in processes:
+                process.end()
+    return results
+
+
+# ---- whole runs, where processes talk to one another -------------------------------------------
+
+
+def processes_variants(threads: int) -> dict[str, tuple[tuple[str, ...], int, int]]:
+    """Return, by name, arguments of `fit`, threads a process, and how many run side by side."""
+    halves = max(threads // 2, 1)
+    base = fit_arguments(native_precision("cpu"), "--trainer.max_epochs", "1")
+    base = (*base, "--trainer.limit_train_batches", str(WHOLE_RUN))
+    two = ("--config", "ddp.yaml", "--trainer.accelerator", "cpu", "--trainer.devices", "2")
+    return {
+        "1 process": (base, 2 * halves, 1),
+        "2 processes, ddp.yaml": ((*base, *two, "--global_batch.size", str(BATCH)), halves, 1),
+        "2 runs, half a batch each": ((*base, "--data.init_args.batch_size", "64"), halves, 2),
+    }
+
+
+def whole_runs(options: argparse.Namespace) -> dict[str, Measurement]:
+    """Run one process and two, one after the other in every round."""
+    variants = processes_variants(options.threads)
+    results = {name: Measurement() for name in variants}
+    for number in range(options.rounds):
+        for name, variant in variants.items():
+            run_whole(name, *variant, into=results[name])
+        print(f"processes round {number + 1} of {options.rounds}")
+    return results
+
+
+def run_whole(
+    name: str, arguments: tuple[str, ...], threads: int, count: int, into: Measurement
+) -> None:
+    """Run `fit` from start to end, `count` times side by side; add what was reached together."""
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "WANDB_SILENT": "true"}
+    with tempfile.TemporaryDirectory() as folder:
+        running = []
+        for number in range(count):
+            place = Path(folder, str(number))
+            place.mkdir()
+            with (place / "log").open("wb") as log:
+                command = (sys.executable, str(ROOT / "cli.py"), "fit", *arguments)
+                running.append(
+                    subprocess.Popen(command, cwd=place, env=environment, stdout=log, stderr=log)
                 )
-        is_fit = "fit" in variant.commands[0]
-        first = None
-        memory = []
-        while processes:
-            if is_fit and first is None and any(Path(folder).rglob("metrics.csv")):
-                first = time.perf_counter() - start
-                into.seconds_to_first_update.append(first)
-            time.sleep(0.05)
-            for directory, process in list(processes.items()):
-                pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-                if pid == 0:
-                    continue
-                process.returncode = os.waitstatus_to_exitcode(status)
-                if process.returncode:
-                    sys.exit(f"{variant.name} failed:\n{(directory / 'log').read_text()[-3000:]}")
-                memory.append(usage.ru_maxrss / 1024)
-                del processes[directory]
-        if is_fit:
-            rate = sum(logged_rate(path) for path in Path(folder).rglob("metrics.csv"))
-        else:
-            rate = float(Path(folder, "0", "log").read_text().split()[-1])
-    into.images_per_second.append(rate)
-    into.peak_megabytes.append(max(memory))
+        for number, process in enumerate(running):
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            if process.returncode:
+                sys.exit(f"{name} failed:\n{Path(folder, str(number), 'log').read_text()[-3000:]}")
+            into.peak_megabytes = max(into.peak_megabytes, usage.ru_maxrss / 1024)
+        into.rates.append(sum(logged_rate(path) for path in Path(folder).rglob("metrics.csv")))
 
 
 def logged_rate(metrics: Path) -> float:
@@ -182,116 +229,74 @@ def logged_rate(metrics: Path) -> float:
     return statistics.median(rates)
 
 
-# ---- sections ------------------------------------------------------------------------------------
-
-
-def step_section(options: argparse.Namespace) -> Iterator[Variant]:
-    """Yield `fit`, and its updates without Lightning, fast and plain."""
-    yield of_fit("fit", options, options.threads)
-    yield of_updates("bare updates", "bare", options)
-    yield of_updates("plain updates", "plain", options)
-
-
-def processes_section(options: argparse.Namespace) -> Iterator[Variant]:
-    """Yield one process and two, with the same threads in total."""
-    halves = max(options.threads // 2, 1)
-    two = ("--config", "ddp.yaml", "--trainer.accelerator", "cpu", "--trainer.devices", "2")
-    yield of_fit("1 process", options, 2 * halves)
-    yield of_fit("2 processes, ddp.yaml", options, halves, *two, "--global_batch.size", "128")
-    half_batch = ("--data.init_args.batch_size", "64")
-    yield of_fit("2 runs, half a batch each", options, halves, *half_batch, count=2)
-
-
-def batch_section(options: argparse.Namespace) -> Iterator[Variant]:
-    """Yield the bare updates by batch size."""
-    for batch in (32, 64, 128, 256, 512, 1024):
-        yield of_updates(f"batch {batch}", "bare", options, batch)
-
-
-def images_section(options: argparse.Namespace) -> Iterator[Variant]:
-    """Yield the bare updates by the image's shape."""
-    for channels, side in ((1, 28), (1, 32), (1, 64), (3, 28), (3, 32), (3, 64)):
-        name = f"{channels} x {side} x {side}"
-        yield of_updates(name, "bare", options, 128, channels, side)
-
-
-def dataset_section(options: argparse.Namespace) -> Iterator[Variant]:
-    """Yield `fit` by the number of training images."""
-    for size in (10_000, 100_000, 1_000_000, 10_000_000):
-        data = ("--data", "datamodules.BasicPropDataModule", "--data.on_the_fly", "true")
-        length = ("--data.train_size", str(size))
-        yield of_fit(f"{size:,} images", options, options.threads, *data, *length)
-
-
-SECTIONS = {
-    "step": step_section,
-    "processes": processes_section,
-    "batch": batch_section,
-    "images": images_section,
-    "dataset": dataset_section,
-}
+# ---- tables --------------------------------------------------------------------------------------
 
 
 def spread(values: Sequence[float], form: str) -> str:
-    """Return the median and, in brackets, the range."""
-    low, high = (format(f(values), form) for f in (min, max))
-    return f"{statistics.median(values):{form}} ({low} to {high})"
+    """Return the median and, in brackets, the quarters."""
+    if len(values) < 2:
+        return format(values[0], form)
+    low, median, high = statistics.quantiles(values, n=4, method="inclusive")
+    return f"{median:{form}} ({low:{form}} to {high:{form}})"
 
 
-def in_words(section: str, results: dict[str, Measurement], limit: Sequence[float]) -> list[str]:
-    """Return the section's table and what follows from it, as Markdown."""
-    (first, reference), *_ = results.items()
+def in_words(results: dict[str, Measurement], firsts: set[str]) -> list[str]:
+    """Return the section's table as Markdown; ratios are of the same round."""
     lines = [
-        f"| variant | images/s | ratio to {first} | peak memory in MB | s to the first log |",
-        "|---|---|---|---|---|",
+        "| variant | images/s | ratio to | | peak memory in MB | s to the first update |",
+        "|---|---|---|---|---|---|",
     ]
+    reference = ""
     for name, result in results.items():
-        pairs = zip(result.images_per_second, reference.images_per_second, strict=True)
+        if not reference or name in firsts:
+            reference = name
+        pairs = zip(result.rates, results[reference].rates, strict=True)
         ratio = spread([a / b for a, b in pairs], ".3f")
-        starts = result.seconds_to_first_update
+        start = result.seconds_to_first_update
         cells = (
             name,
-            spread(result.images_per_second, ".0f"),
-            ratio,
-            spread(result.peak_megabytes, ".0f"),
-            spread(starts, ".1f") if starts else "",
+            spread(result.rates, ",.0f"),
+            "" if name == reference else reference,
+            "" if name == reference else ratio,
+            f"{result.peak_megabytes:,.0f}",
+            f"{start:.1f}" if start is not None and not name.startswith("limit") else "",
         )
         lines.append(f"| {' | '.join(cells)} |")
-    medians = {name: statistics.median(r.images_per_second) for name, r in results.items()}
-    if section == "step":
-        most = statistics.median(limit)
-        lines += ["", f"Limit: {spread(limit, '.0f')} images/s; of it:"]
-        lines += [f"- {name}: {rate / most:.1%}" for name, rate in medians.items()]
-    if section == "processes":
-        _, together, apart = medians.values()
-        lines += ["", f"Share of a step in communication and waiting: {1 - together / apart:.1%}"]
     return lines
+
+
+def step_summary(results: dict[str, Measurement]) -> Iterator[str]:
+    """Yield what follows from the section `step`, by precision."""
+    for precision in PRECISIONS:
+        of = {
+            name: results[f"{name}, {precision}"].rates
+            for name in ("fit", "bare updates", "plain updates")
+        }
+        for other, text in (("bare updates", "of its updates bare"), ("plain updates", "of plain")):
+            pairs = zip(of["fit"], of[other], strict=True)
+            yield f"- fit, {precision}: {spread([a / b for a, b in pairs], '.3f')} {text}"
 
 
 def measure(section: str, options: argparse.Namespace) -> None:
     """Run one section and write its files."""
     start = time.perf_counter()
     where = machine(options.threads)
-    variants = list(SECTIONS[section](options))
-    results = {variant.name: Measurement() for variant in variants}
-    limit: list[float] = []
-    for number in range(options.rounds):
-        if section == "step":
-            limit.append(128 * matrix_rate() / flops(128))
-        for variant in variants:
-            run(variant, results[variant.name])
-            rate = results[variant.name].images_per_second[-1]
-            print(f"{section} {number + 1}/{options.rounds} {variant.name}: {rate:.1f} images/s")
+    if section == "processes":
+        results, firsts = whole_runs(options), set()
+    else:
+        results = in_turns(section, options)
+        firsts = {variant.name for variant in SECTIONS[section]() if variant.first}
     where["minutes"] = round((time.perf_counter() - start) / 60, 1)
-    where["rounds"], where["updates"] = options.rounds, options.updates
+    where["rounds"] = options.rounds
     report = {
         "machine": where,
-        "limit_images_per_second": limit,
         "variants": {name: asdict(result) for name, result in results.items()},
     }
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / f"{section}.json").write_text(json.dumps(report, indent=2) + "\n")
-    lines = in_words(section, results, limit)
+    lines = in_words(results, firsts)
+    if section == "step":
+        lines += ["", *step_summary(results)]
     lines += ["", ", ".join(f"{name} {value}" for name, value in where.items()) + "."]
     (options.out / f"{section}.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
@@ -303,24 +308,19 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("sections", nargs="*", metavar="SECTION", help="all, if none is given")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--updates", type=int, default=40, help="updates a run; of fit >= 20")
+    parser.add_argument("--rounds", type=int, default=12, help="at most 40")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "throughput")
-    parser.add_argument("--time", nargs=5, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.time:
-        kind, *numbers = options.time
-        print(time_updates(kind, *map(int, numbers)))
-        return
-    unknown = set(options.sections) - set(SECTIONS)
-    if unknown or options.rounds < 1 or options.updates < 1 or options.threads < 1:
+    known = (*SECTIONS, "processes")
+    # MNIST's epoch, in which no validation interrupts the turns, has 468 batches.
+    if set(options.sections) - set(known) or not 0 < options.rounds <= 40 or options.threads < 1:
         parser.error(
-            f"sections={options.sections} must be of {', '.join(SECTIONS)}, and rounds, updates "
-            "and threads at least 1"
+            f"sections={options.sections} must be of {', '.join(known)}, rounds from 1 to 40, and "
+            "threads at least 1"
         )
     torch.set_num_threads(options.threads)
-    for section in options.sections or SECTIONS:
+    for section in options.sections or known:
         measure(section, options)
 
 

@@ -6,7 +6,6 @@ import os
 import re
 import sys
 import tempfile
-import warnings
 from pathlib import Path
 from typing import Any, Literal
 
@@ -271,8 +270,6 @@ def run(argv: list[str]) -> None:
     logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(
         lambda record: not re.search("litlogger|TPU available", record.getMessage())
     )
-    # About the megabytes in its table of weights, which stay float32 in mixed precision.
-    warnings.filterwarnings("ignore", "Precision bf16-mixed is not supported by the model summary")
     ignore_usr1()
     register_strategies()
     sys.argv = [sys.argv[0], *with_own_config(argv)]
