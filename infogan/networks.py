@@ -14,6 +14,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from infogan.linear import CastOnceLinear
+
 ImageShape = tuple[int, int, int]
 
 
@@ -107,7 +109,7 @@ class Generator(nn.Module):
             nn.Linear(latent_dim, 1024, bias=False),
             nn.BatchNorm1d(1024),
             nn.ReLU(inplace=True),
-            nn.Linear(1024, 128 * side * side, bias=False),
+            CastOnceLinear(1024, 128 * side * side, bias=False),
             nn.BatchNorm1d(128 * side * side),
             nn.ReLU(inplace=True),
         )
@@ -147,7 +149,7 @@ class Trunk(nn.Module):
         self.conv1 = nn.Conv2d(channels, 64, 4, 2, 1)
         self.conv2 = nn.Conv2d(64, 128, 4, 2, 1, bias=not normalize)
         self.norm2 = nn.BatchNorm2d(128) if normalize else nn.Identity()
-        self.dense = nn.Linear(128 * side * side, self.feature_dim, bias=not normalize)
+        self.dense = CastOnceLinear(128 * side * side, self.feature_dim, bias=not normalize)
         self.norm3 = nn.BatchNorm1d(self.feature_dim) if normalize else nn.Identity()
         initialize(self)
 
