@@ -1,8 +1,8 @@
 """Stop on NaN or infinity before an optimizer writes it into the weights."""
 
 import pytorch_lightning as pl
+import torch
 from torch import Tensor
-from torch.nn.utils import get_total_norm
 
 from infogan.callbacks.stopping import StoppingCallback
 from infogan.modules.gan import GANModule
@@ -41,8 +41,10 @@ class NonFiniteStopping(StoppingCallback):
             if parameter.requires_grad and parameter.grad is not None
         }
         in_loss = in_gradients = ""
-        # A single synchronisation with the device; names are looked up only if it finds something.
-        if not (get_total_norm(gradients.values()) + self.loss).isfinite():
+        # For speed alone, sums, which keep NaN and infinity, and a single synchronisation with the
+        # device; names are looked up only if it finds something.
+        total = torch.stack([self.loss, *(g.sum() for g in gradients.values())]).sum()
+        if not total.isfinite():
             in_loss = "" if self.loss.isfinite() else describe_loss(pl_module, self.loss)
             in_gradients = "" if is_scaling(trainer) else describe(gradients, "the gradient of ")
         # Ranks must agree: an infinite loss may leave finite gradients, which alone are shared.
