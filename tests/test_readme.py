@@ -92,7 +92,7 @@ def test_the_python_example_runs(command: Command, capsys: pytest.CaptureFixture
     ("study", "setting"),
     [
         ("paper_table", "infogan_mnist"),
-        ("paper_table", "infogan_line"),
+        ("paper_table", "infogan_line_repaired"),
         ("rectangles", "infogan_rectangles_repaired"),
     ],
 )
