@@ -2,10 +2,6 @@
 
 import torch
 from jaxtyping import Float, Int
-from sklearn.cluster import KMeans
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from infogan.metrics.codes import matched_accuracy
@@ -33,6 +29,9 @@ def kmeans_accuracy(
         num_classes: Number of classes.
         seed: Seed of the first centres.
     """
+    # Here, since training, which imports this file, does not need it.
+    from sklearn.cluster import KMeans
+
     clusters = KMeans(num_classes, n_init=NUM_STARTS, random_state=seed).fit(train.numpy())
     assigned = torch.from_numpy(clusters.predict(test.numpy())).long()
     return matched_accuracy(assigned, labels, (num_classes, num_classes))
@@ -49,6 +48,10 @@ def linear_probe_accuracy(
         test: What it is scored on.
         test_labels: Classes of `test`.
     """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     regression = LogisticRegression(C=1 / REGULARIZATION, max_iter=MAX_ITERATIONS)
     probe = make_pipeline(StandardScaler(), regression).fit(train.numpy(), train_labels.numpy())
     return float(probe.score(test.numpy(), test_labels.numpy()))

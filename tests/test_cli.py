@@ -170,3 +170,14 @@ def test_help_answers_soon_from_anywhere(arguments: list[str], tmp_path: Path) -
     assert ("fit" in result.stdout) and ("infogan_mnist.yaml" in result.stdout) == (
         arguments == ["--help"]
     )
+
+
+def test_training_imports_no_heavy_library_that_it_does_not_use() -> None:
+    code = (
+        "import sys, datamodules, infogan.modules, infogan.lightning_cli\n"
+        "print([m for m in ('sklearn', 'wandb', 'gradio', 'onnx', 'pandas') if m in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=CLI.parent, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"

@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from sklearn.ensemble import RandomForestClassifier
 from torch import Tensor
 
 from infogan.metrics.codes import halves
@@ -200,6 +199,9 @@ def code_importances(
     images and is scored on the other. Leaves hold at least 20 images, so that splits on chance do
     not make useless codes look important. Continuous factors are cut into bins.
     """
+    # Here, since training, which imports this file, does not need it.
+    from sklearn.ensemble import RandomForestClassifier
+
     columns = [code.columns() for code in codes]
     inputs = torch.cat(columns, dim=1).numpy()
     of_code = np.repeat(np.arange(len(codes)), [c.shape[1] for c in columns])
