@@ -4,8 +4,8 @@ Every section runs its variants in turns of ten updates, many rounds of them, an
 ranges and ratios within a round to `OUT/SECTION.json` and `OUT/SECTION.md`:
 
     step        in both precisions: `fit` as a user runs it, its updates run bare, the same updates
-                written the obvious way, and the limit: FLOPs of both updates over the machine's
-                matrix-product rate
+                written the obvious way, ours compiled by torch, and the limit: FLOPs of both updates
+                over the machine's matrix-product rate
     batch       the bare updates by batch size
     images      the bare updates by the image's side and channels
     dataset     `fit` on 10 thousand to 10 million images rendered on the fly
@@ -104,6 +104,7 @@ def step_section() -> Iterator[Variant]:
         yield of_fit(f"fit, {precision}", precision)
         yield of_updates(f"bare updates, {precision}", "bare", precision)
         yield of_updates(f"plain updates, {precision}", "plain", precision)
+        yield of_updates(f"compiled updates, {precision}", "compiled", precision)
 
 
 def batch_section() -> Iterator[Variant]:
@@ -270,11 +271,16 @@ def step_summary(results: dict[str, Measurement]) -> Iterator[str]:
     for precision in PRECISIONS:
         of = {
             name: results[f"{name}, {precision}"].rates
-            for name in ("fit", "bare updates", "plain updates")
+            for name in ("fit", "bare updates", "plain updates", "compiled updates")
         }
-        for other, text in (("bare updates", "of its updates bare"), ("plain updates", "of plain")):
-            pairs = zip(of["fit"], of[other], strict=True)
-            yield f"- fit, {precision}: {spread([a / b for a, b in pairs], '.3f')} {text}"
+        for one, other in (
+            ("fit", "bare updates"),
+            ("fit", "plain updates"),
+            ("compiled updates", "bare updates"),
+        ):
+            pairs = zip(of[one], of[other], strict=True)
+            ratio = spread([a / b for a, b in pairs], ".3f")
+            yield f"- {precision}: {one} at {ratio} of the rate of {other}"
 
 
 def measure(section: str, options: argparse.Namespace) -> None:
