@@ -3,9 +3,9 @@
 Every section runs its variants in turns of ten updates, many rounds of them, and writes medians,
 ranges and ratios within a round to `OUT/SECTION.json` and `OUT/SECTION.md`:
 
-    step        in both precisions: `fit` as a user runs it, its updates run bare, the same updates
-                written the obvious way, ours compiled by torch, and the limit: FLOPs of both updates
-                over the machine's matrix-product rate
+    step        in both precisions: `fit` as a user runs it, its updates run bare, written the
+                obvious way, and compiled by torch, and the limit: FLOPs of both updates over the
+                machine's matrix-product rate
     batch       the bare updates by batch size
     images      the bare updates by the image's side and channels
     dataset     `fit` on 10 thousand to 10 million images rendered on the fly
