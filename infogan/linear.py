@@ -29,6 +29,9 @@ class CastOnceLinear(nn.Linear):
         """Return the weight in another type, with its gradient."""
         source = (self.weight.data_ptr(), self.weight._version, dtype)
         if self.cast is None or self.cast_from != source:
+            if torch.is_inference_mode_enabled():
+                # What is made in a validation cannot be learned from after it.
+                return self.weight.to(dtype)
             self.cast, self.cast_from = self.weight.detach().to(dtype), source
         if self.weight.requires_grad and torch.is_grad_enabled():
             return CastOfWeight.apply(self.weight, self)

@@ -86,6 +86,25 @@ def test_a_gradient_of_a_gradient_is_the_same() -> None:
     assert torch.equal(*second) and second[0].abs().max() > 0
 
 
+@pytest.mark.parametrize("validates_first", [True, False])
+def test_a_validation_in_between_changes_nothing(validates_first: bool) -> None:
+    """Lightning validates in inference mode, whose tensors no gradient can be computed from."""
+    results = []
+    for layer in pair():
+        x = torch.randn(5, 6, generator=torch.Generator().manual_seed(2))
+        with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
+            if not validates_first:
+                layer(x).sum().backward()
+                torch.optim.SGD(layer.parameters(), 1.0, fused=True).step()
+            with torch.inference_mode():
+                seen = layer(x).clone()
+            y = layer(x)
+        y.float().square().sum().backward()
+        results.append([seen, y.detach(), layer.weight.grad])
+    for one, other in zip(*results, strict=True):
+        assert torch.equal(one, other)
+
+
 def double_and_back(layer: nn.Linear) -> None:
     layer.double()
     layer.weight.detach().mul_(3)
