@@ -32,6 +32,7 @@ from infogan.checkpoints import CheckpointError, newest_usable, read_checkpoint
 from infogan.errors import ConfigurationError, as_configuration_error, one_line
 from infogan.launching import given_topology, with_own_plugins
 from infogan.loggers import RunFolder, TensorBoardRun, WandbRun, connect
+from infogan.memory import keep_freed_memory
 from infogan.precision import native_precision
 from infogan.signals import ignore_usr1
 from infogan.strategies import check_strategy, register_strategies
@@ -270,6 +271,7 @@ def run(argv: list[str]) -> None:
     logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(
         lambda record: not re.search("litlogger|TPU available", record.getMessage())
     )
+    keep_freed_memory()
     ignore_usr1()
     register_strategies()
     sys.argv = [sys.argv[0], *with_own_config(argv)]
