@@ -27,8 +27,10 @@ def test_the_papers_table_has_every_config_that_is_a_row() -> None:
         if path.read_text().startswith(("# Section 5", "# Appendix C"))
     }
     assert len(of_the_paper) >= 16 and set(seeds) >= of_the_paper
-    five = ("infogan_mnist", "infogan_line", "infogan_rectangles")
+    five = ("infogan_mnist", "infogan_line_repaired")
     assert all(len(seeds[name]) == 5 for name in five)
+    repaired = [m.setting for m in load_study("rectangles.yaml").members]
+    assert repaired.count("infogan_rectangles_repaired") == 5
     assert all(len(own) >= 3 for own in seeds.values())
 
 
