@@ -35,24 +35,37 @@ class NonFiniteStopping(StoppingCallback):
             RunStoppedError: If one of them, on any rank, is not finite.
         """
         assert isinstance(pl_module, GANModule)
-        gradients = {
-            name: parameter.grad
-            for name, parameter in pl_module.named_parameters()
-            if parameter.requires_grad and parameter.grad is not None
-        }
+        parameters = [
+            parameter
+            for optimizer in trainer.optimizers
+            for group in optimizer.param_groups
+            for parameter in group["params"]
+        ]
         in_loss = in_gradients = ""
         # For speed alone, sums, which keep NaN and infinity, and a single synchronisation with the
         # device; names are looked up only if it finds something.
-        total = torch.stack([self.loss, *(g.sum() for g in gradients.values())]).sum()
-        if not total.isfinite():
+        sums = [p.grad.sum() for p in parameters if p.requires_grad and p.grad is not None]
+        if not torch.stack([self.loss, *sums]).sum().isfinite():
             in_loss = "" if self.loss.isfinite() else describe_loss(pl_module, self.loss)
-            in_gradients = "" if is_scaling(trainer) else describe(gradients, "the gradient of ")
+            in_gradients = (
+                "" if is_scaling(trainer) else describe(gradients_of(pl_module), "the gradient of ")
+            )
         # Ranks must agree: an infinite loss may leave finite gradients, which alone are shared.
         if not trainer.strategy.reduce_boolean_decision(bool(in_loss or in_gradients), all=False):
             return
         found = first_cause(trainer, in_loss, in_gradients)
-        update = ", ".join(dict.fromkeys(name.partition(".")[0] for name in gradients))
+        networks = (name.partition(".")[0] for name in gradients_of(pl_module))
+        update = ", ".join(dict.fromkeys(networks))
         self.stop(trainer, "non_finite", f"{found}, in the update of {update}")
+
+
+def gradients_of(module: GANModule) -> dict[str, Tensor]:
+    """Return, by name, the gradients of the networks that are being updated."""
+    return {
+        name: parameter.grad
+        for name, parameter in module.named_parameters()
+        if parameter.requires_grad and parameter.grad is not None
+    }
 
 
 def is_scaling(trainer: pl.Trainer) -> bool:

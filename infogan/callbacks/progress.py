@@ -29,7 +29,7 @@ class LossProgressBar(TQDMProgressBar):
         leave: Keep the finished epochs' bars on the screen.
     """
 
-    def __init__(self, refresh_rate: int = 1, leave: bool = False) -> None:
+    def __init__(self, refresh_rate: int = 10, leave: bool = False) -> None:
         super().__init__(refresh_rate=refresh_rate, leave=leave)
 
     def get_metrics(
