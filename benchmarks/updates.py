@@ -4,11 +4,19 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from infogan.convolutions import PatchConv2d, PatchConvTranspose2d
 from infogan.latents import CategoricalCode, UniformCode
+from infogan.linear import CastOnceLinear
 from infogan.modules import InfoGANModule
 from infogan.objectives import code_information
+
+ORDINARY: dict[type[nn.Module], type[nn.Module]] = {
+    CastOnceLinear: nn.Linear,
+    PatchConv2d: nn.Conv2d,
+    PatchConvTranspose2d: nn.ConvTranspose2d,
+}
 
 
 def paper_module(channels: int = 1, side: int = 28, seed: int = 0) -> InfoGANModule:
@@ -49,7 +57,10 @@ def compiled_updates(module: InfoGANModule) -> Callable[[Tensor], None]:
 
 
 def plain_updates(module: InfoGANModule) -> Callable[[Tensor], None]:
-    """Return the same two updates as most implementations write them."""
+    """Return the same two updates as most implementations write them, with torch's own layers."""
+    for layer in module.modules():
+        layer.__class__ = ORDINARY.get(type(layer), type(layer))
+    module.to(memory_format=torch.contiguous_format)
     generator, discriminator = module.generator, module.discriminator
     for_discriminator = torch.optim.Adam(
         [*discriminator.parameters(), *module.recognition_head.parameters()], 2e-4, (0.5, 0.999)

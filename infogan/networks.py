@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from infogan.convolutions import PatchConv2d, PatchConvTranspose2d
 from infogan.linear import CastOnceLinear
 
 ImageShape = tuple[int, int, int]
@@ -114,7 +115,7 @@ class Generator(nn.Module):
             nn.ReLU(inplace=True),
         )
         self.upsample = nn.Sequential(
-            nn.ConvTranspose2d(128, 64, 4, 2, 1, bias=False),
+            PatchConvTranspose2d(128, 64),
             nn.BatchNorm2d(64),
             nn.ReLU(inplace=True),
             nn.ConvTranspose2d(64, channels, 4, 2, 1),
@@ -147,7 +148,7 @@ class Trunk(nn.Module):
         channels, side = image_shape[0], image_shape[1] // 4
         self.leaky_slope = leaky_slope
         self.conv1 = nn.Conv2d(channels, 64, 4, 2, 1)
-        self.conv2 = nn.Conv2d(64, 128, 4, 2, 1, bias=not normalize)
+        self.conv2 = PatchConv2d(64, 128) if normalize else nn.Conv2d(64, 128, 4, 2, 1)
         self.norm2 = nn.BatchNorm2d(128) if normalize else nn.Identity()
         self.dense = CastOnceLinear(128 * side * side, self.feature_dim, bias=not normalize)
         self.norm3 = nn.BatchNorm1d(self.feature_dim) if normalize else nn.Identity()
