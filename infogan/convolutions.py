@@ -56,7 +56,7 @@ class PatchConvolution(torch.autograd.Function):
     def forward(ctx: Any, images: Tensor, weight: Tensor) -> Tensor:
         """Return images (batch, out, height / 2, width / 2)."""
         patches = to_patches(images)
-        ctx.save_for_backward(images, weight, patches)
+        ctx.save_for_backward(images, weight, patches if ctx.needs_input_grad[1] else None)
         rows = patches @ kernels_as_rows(weight).t()
         return rows_as_images(rows, len(images), images.shape[2] // STRIDE)
 
@@ -64,15 +64,15 @@ class PatchConvolution(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Return the gradients of the images and of the weight."""
         images, weight, patches = ctx.saved_tensors
-        of_images, of_weight = ctx.needs_input_grad
+        to_images, to_weight = ctx.needs_input_grad
         if torch.is_grad_enabled():
-            return torch_gradients(gradient, images, weight, False, (of_images, of_weight))
-        return (
-            torch_gradients(gradient, images, weight, False, (True, False))[0]
-            if of_images
-            else None,
-            rows_as_kernels(images_as_rows(gradient).t() @ patches) if of_weight else None,
-        )
+            return torch_gradients(gradient, images, weight, False, (to_images, to_weight))
+        of_images = of_weight = None
+        if to_images:
+            of_images, _ = torch_gradients(gradient, images, weight, False, (True, False))
+        if to_weight:
+            of_weight = rows_as_kernels(images_as_rows(gradient).t() @ patches)
+        return of_images, of_weight
 
 
 class PatchConvolutionTranspose(torch.autograd.Function):
@@ -88,17 +88,17 @@ class PatchConvolutionTranspose(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Return the gradients of the images and of the weight."""
         images, weight = ctx.saved_tensors
-        of_images, of_weight = ctx.needs_input_grad
+        to_images, to_weight = ctx.needs_input_grad
         if torch.is_grad_enabled():
-            return torch_gradients(gradient, images, weight, True, (of_images, of_weight))
+            return torch_gradients(gradient, images, weight, True, (to_images, to_weight))
         patches = to_patches(gradient)
-        batch, _, height, _ = images.shape
-        return (
-            rows_as_images(patches @ kernels_as_rows(weight).t(), batch, height)
-            if of_images
-            else None,
-            rows_as_kernels(images_as_rows(images).t() @ patches) if of_weight else None,
-        )
+        of_images = of_weight = None
+        if to_images:
+            rows = patches @ kernels_as_rows(weight).t()
+            of_images = rows_as_images(rows, len(images), images.shape[2])
+        if to_weight:
+            of_weight = rows_as_kernels(images_as_rows(images).t() @ patches)
+        return of_images, of_weight
 
 
 def torch_gradients(

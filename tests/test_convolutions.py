@@ -16,6 +16,7 @@ from infogan.convolutions import (
 
 LAYERS = [
     (PatchConv2d, nn.Conv2d, (5, 3, 12, 8)),
+    (PatchConv2d, nn.Conv2d, (5, 3, 9, 7)),
     (PatchConvTranspose2d, nn.ConvTranspose2d, (5, 3, 6, 4)),
 ]
 FUNCTIONS = [
