@@ -1,7 +1,7 @@
 """Strided convolutions for mixed precision on CPUs, as matrix products of patches.
 
-For speed alone: there torch takes three times as long for the gradient of a convolution's weight
-as for the same sums as a matrix product. Elsewhere, and where gradients are differentiated again,
+For speed alone: there torch takes much longer for the gradient of a convolution's weight than for
+the same sums as a matrix product. Elsewhere, and where gradients are differentiated again,
 these are torch's own convolutions.
 """
 
