@@ -91,6 +91,11 @@ class Browser:
         """Return the address of an image in sight, which holds its pixels."""
         return self.driver.execute_script(VISIBLE + "return seen[0]?.src ?? ''", f"{selector} img")
 
+    def sources(self, selector: str) -> list[str]:
+        """Return the addresses of all images in sight."""
+        script = VISIBLE + "return seen.map((image) => image.src)"
+        return self.driver.execute_script(script, f"{selector} img")
+
     def changed(self, selector: str, act: Callable[[], Any]) -> str:
         """Act, and return the image's address when it has become another."""
         before = self.source(selector)
