@@ -1,6 +1,7 @@
 """The one entrance: `python cli.py VERB`."""
 
 import argparse
+import importlib
 import sys
 import warnings
 from collections.abc import Callable
@@ -9,11 +10,9 @@ from pathlib import Path
 
 def lightning(argv: list[str]) -> None:
     """Run one of Lightning's verbs."""
-    # Short class names in YAML resolve among imported classes.
-    import datamodules  # noqa: F401
-    import infogan.modules  # noqa: F401
     from infogan.lightning_cli import run
 
+    import_named_classes()
     run(argv)
 
 
@@ -27,11 +26,11 @@ def render(argv: list[str]) -> None:
 
 def augment(argv: list[str]) -> None:
     """Run appendix D."""
-    import datamodules  # noqa: F401
     from infogan.commands import run_function
     from infogan.semi_supervised.command import augment as function
 
     mnist = {"class_path": "datamodules.MNISTDataModule", "init_args": {"labelled": True}}
+    import_named_classes()
     run_function(function, argv, {"data": mnist})
 
 
@@ -53,20 +52,20 @@ def export(argv: list[str]) -> None:
 
 def judge(argv: list[str]) -> None:
     """Train the judge of samples."""
-    import datamodules  # noqa: F401
     from infogan.commands import run_function
     from infogan.judge.command import judge as function
 
+    import_named_classes()
     run_function(function, argv, {"data": {"class_path": "datamodules.MNISTDataModule"}})
 
 
 def explore(argv: list[str]) -> None:
     """Open the explorer's page."""
-    import datamodules  # noqa: F401
     from infogan.commands import run_function
     from infogan.explorer import explore as function
     from infogan.explorer.command import data_of_run
 
+    import_named_classes()
     run_function(function, argv, data_of_run(argv))
 
 
@@ -146,6 +145,13 @@ def main(argv: list[str] | None = None) -> int:
         print("error: " + " ".join(str(error).split()), file=sys.stderr)
         return code
     return 0
+
+
+def import_named_classes() -> None:
+    """Let options name data and modules without their package."""
+    # Short names are looked up among the classes that have been imported.
+    for package in ("datamodules", "infogan.modules"):
+        importlib.import_module(package)
 
 
 def find_own_classes() -> None:
