@@ -129,6 +129,7 @@ def read(path: Path, map_location: Any) -> dict[str, Any]:
             f"{path} cannot be read as a checkpoint: it holds objects that only running code "
             f"could load ({str(error).partition('GLOBAL ')[2].split(' ')[0] or 'unknown'})"
         ) from error
+    # The last is zipfile's, for a damaged number of the compression.
     except (zipfile.BadZipFile, RuntimeError, EOFError, NotImplementedError) as error:
         raise CheckpointError(
             f"{path} cannot be read as a checkpoint: it is truncated or damaged "
