@@ -6,7 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from infogan.convolutions import PatchConv2d, PatchConvTranspose2d
+from infogan.convolutions import (
+    ImageConv2d,
+    ImageConvTranspose2d,
+    PatchConv2d,
+    PatchConvTranspose2d,
+)
 from infogan.latents import CategoricalCode, UniformCode
 from infogan.linear import CastOnceLinear
 from infogan.modules import InfoGANModule
@@ -14,6 +19,8 @@ from infogan.objectives import code_information
 
 ORDINARY: dict[type[nn.Module], type[nn.Module]] = {
     CastOnceLinear: nn.Linear,
+    ImageConv2d: nn.Conv2d,
+    ImageConvTranspose2d: nn.ConvTranspose2d,
     PatchConv2d: nn.Conv2d,
     PatchConvTranspose2d: nn.ConvTranspose2d,
 }

@@ -18,39 +18,51 @@ class CastOnceLinear(nn.Linear):
     cast_from: tuple[int, int, torch.dtype] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x W^T + b, in autocast's type where that is on."""
+        """Return x W^T + b of rows (batch, in), in autocast's type where that is on."""
         device = x.device.type
         # A weight that a parametrization computes is another at each use.
         if not torch.is_autocast_enabled(device) or not isinstance(self.weight, nn.Parameter):
             return super().forward(x)
-        return F.linear(x, self.cast_weight(torch.get_autocast_dtype(device)), self.bias)
+        dtype = torch.get_autocast_dtype(device)
+        bias = None if self.bias is None else self.bias.to(dtype)
+        return CastOnceProduct.apply(x.to(dtype), self.weight, bias, self)
 
     def cast_weight(self, dtype: torch.dtype) -> Tensor:
-        """Return the weight in another type, with its gradient."""
+        """Return the weight in another type, without its gradient."""
         source = (self.weight.data_ptr(), self.weight._version, dtype)
         if self.cast is None or self.cast_from != source:
             if torch.is_inference_mode_enabled():
                 # What is made in a validation cannot be learned from after it.
                 return self.weight.to(dtype)
             self.cast, self.cast_from = self.weight.detach().to(dtype), source
-        if self.weight.requires_grad and torch.is_grad_enabled():
-            return CastOfWeight.apply(self.weight, self)
         return self.cast
 
 
-class CastOfWeight(torch.autograd.Function):
-    """The cast that a layer keeps; a gradient, which changes the weight, ends it."""
+class CastOnceProduct(torch.autograd.Function):
+    """x W^T + b with the cast that a layer keeps of W; a gradient, which changes W, ends it."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, layer: CastOnceLinear) -> Tensor:
-        """Return the cast."""
-        assert layer.cast is not None
-        ctx.layer, ctx.dtype = layer, weight.dtype
-        return layer.cast.view_as(layer.cast)
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, layer: CastOnceLinear
+    ) -> Tensor:
+        """Return rows (batch, out) in the type of x."""
+        cast = layer.cast_weight(x.dtype)
+        ctx.save_for_backward(x, weight, cast)
+        ctx.layer = layer
+        return F.linear(x, cast, bias)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        """Return the gradient in the weight's own type."""
-        # Fused optimizers do not raise the weight's version.
-        ctx.layer.cast = None
-        return gradient.to(ctx.dtype), None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients, that of the weight in the weight's own type."""
+        x, weight, cast = ctx.saved_tensors
+        to_x, to_weight, to_bias, _ = ctx.needs_input_grad
+        if torch.is_grad_enabled():
+            cast = weight.to(x.dtype)
+        of_weight = None
+        if to_weight:
+            # Fused optimizers do not raise the weight's version.
+            ctx.layer.cast = None
+            # A copy of the smaller factor, in the order that the product reads it fastest in.
+            of_weight = (gradient.t().contiguous() @ x).to(weight.dtype)
+        of_x = gradient @ cast if to_x else None
+        return of_x, of_weight, gradient.sum(0) if to_bias else None, None

@@ -14,8 +14,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from infogan.convolutions import PatchConv2d, PatchConvTranspose2d
+from infogan.convolutions import (
+    ImageConv2d,
+    ImageConvTranspose2d,
+    PatchConv2d,
+    PatchConvTranspose2d,
+)
 from infogan.linear import CastOnceLinear
+from infogan.precision import at_least_float32
 
 ImageShape = tuple[int, int, int]
 
@@ -66,11 +72,6 @@ def to_images(
     return rows.unflatten(1, (side, side, channels)).permute(0, 3, 1, 2)
 
 
-def at_least_float32(x: Tensor) -> Tensor:
-    """Return autocast's half-precision output as float32; float32 and float64 as they are."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
-
-
 class StraightThroughRound(torch.autograd.Function):
     """Round to 0 or 1 forward, pass the gradient unchanged backward."""
 
@@ -118,7 +119,7 @@ class Generator(nn.Module):
             PatchConvTranspose2d(128, 64),
             nn.BatchNorm2d(64),
             nn.ReLU(inplace=True),
-            nn.ConvTranspose2d(64, channels, 4, 2, 1),
+            ImageConvTranspose2d(64, channels),
         )
         initialize(self)
 
@@ -147,7 +148,7 @@ class Trunk(nn.Module):
         check_image_shape(image_shape)
         channels, side = image_shape[0], image_shape[1] // 4
         self.leaky_slope = leaky_slope
-        self.conv1 = nn.Conv2d(channels, 64, 4, 2, 1)
+        self.conv1 = ImageConv2d(channels, 64)
         self.conv2 = PatchConv2d(64, 128) if normalize else nn.Conv2d(64, 128, 4, 2, 1)
         self.norm2 = nn.BatchNorm2d(128) if normalize else nn.Identity()
         self.dense = CastOnceLinear(128 * side * side, self.feature_dim, bias=not normalize)

@@ -1,8 +1,9 @@
-"""The precision of a training that gives none: what the hardware computes fastest."""
+"""Types of numbers: a training's that gives none, and outputs' under autocast."""
 
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 
 def native_precision(accelerator: object) -> Literal["bf16-mixed", "32-true"]:
@@ -19,3 +20,8 @@ def native_precision(accelerator: object) -> Literal["bf16-mixed", "32-true"]:
     else:
         has_units = torch.cpu._is_amx_tile_supported()
     return "bf16-mixed" if has_units else "32-true"
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Return autocast's half-precision output as float32; float32 and float64 as they are."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

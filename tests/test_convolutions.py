@@ -1,13 +1,18 @@
-"""Convolutions as products of patches, against torch's own."""
+"""Convolutions as matrix products, against torch's own."""
 
 from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from infogan.convolutions import (
+    ImageConv2d,
+    ImageConvolution,
+    ImageConvolutionTranspose,
+    ImageConvTranspose2d,
     PatchConv2d,
     PatchConvolution,
     PatchConvolutionTranspose,
@@ -15,13 +20,23 @@ from infogan.convolutions import (
 )
 
 LAYERS = [
-    (PatchConv2d, nn.Conv2d, (5, 3, 12, 8)),
-    (PatchConv2d, nn.Conv2d, (5, 3, 9, 7)),
-    (PatchConvTranspose2d, nn.ConvTranspose2d, (5, 3, 6, 4)),
+    (ours, theirs, (5, 3, *size))
+    for ours, theirs in (
+        (ImageConv2d, nn.Conv2d),
+        (ImageConvTranspose2d, nn.ConvTranspose2d),
+        (PatchConv2d, nn.Conv2d),
+        (PatchConvTranspose2d, nn.ConvTranspose2d),
+    )
+    for size in ((12, 8), (9, 7), (2, 2))
 ]
+# The function, torch's own, and the shapes of the images, the weight and, if it has one, the bias.
 FUNCTIONS = [
-    (PatchConvolution, torch.conv2d, (2, 3, 8, 4), (5, 3, 4, 4)),
-    (PatchConvolutionTranspose, torch.conv_transpose2d, (2, 3, 4, 2), (3, 5, 4, 4)),
+    (ImageConvolution, torch.conv2d, [(2, 3, 8, 4), (5, 3, 4, 4), (5,)]),
+    (ImageConvolution, torch.conv2d, [(2, 1, 5, 7), (3, 1, 4, 4), (3,)]),
+    (ImageConvolutionTranspose, torch.conv_transpose2d, [(2, 3, 4, 2), (3, 5, 4, 4), (5,)]),
+    (ImageConvolutionTranspose, torch.conv_transpose2d, [(2, 3, 3, 1), (3, 1, 4, 4), (1,)]),
+    (PatchConvolution, torch.conv2d, [(2, 3, 8, 4), (5, 3, 4, 4)]),
+    (PatchConvolutionTranspose, torch.conv_transpose2d, [(2, 3, 4, 2), (3, 5, 4, 4)]),
 ]
 
 
@@ -39,15 +54,16 @@ class WeightGradients(TorchDispatchMode):
 
 
 def learn(layer: nn.Module, images: Tensor, autocast: bool) -> list[Tensor]:
-    """Return a layer's output and the gradients of its weight and images."""
+    """Return a layer's output, changed in place, and the gradients of images and parameters."""
     images = images.clone().requires_grad_()
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast, cache_enabled=False):
-        output = layer(images)
+        output = F.leaky_relu(layer(images), 0.1, inplace=True)
     output.float().square().sum().backward()
-    assert images.grad is not None
-    assert isinstance(layer.weight, Tensor)
-    assert layer.weight.grad is not None
-    return [output.detach(), layer.weight.grad, images.grad]
+    results = [output.detach()]
+    for tensor in (images, *layer.parameters()):
+        assert tensor.grad is not None
+        results.append(tensor.grad)
+    return results
 
 
 @pytest.mark.parametrize("memory_format", [torch.channels_last, torch.contiguous_format])
@@ -57,48 +73,55 @@ def test_layers_are_torchs_convolutions(
     ours: Any, theirs: Any, shape: Any, autocast: bool, memory_format: Any
 ) -> None:
     torch.manual_seed(0)
-    plain = theirs(3, 5, 4, 2, 1, bias=False)
-    patches = ours(3, 5)
-    patches.load_state_dict(plain.state_dict())
+    products = ours(3, 5)
+    plain = theirs(3, 5, 4, 2, 1, bias=products.bias is not None)
+    products.load_state_dict(plain.state_dict())
     images = torch.randn(shape).to(memory_format=memory_format)
-    for layer in (plain, patches):
+    for layer in (plain, products):
         layer.to(memory_format=memory_format)
     with WeightGradients() as counter:
-        found = learn(patches, images, autocast)
-    assert counter.count == (0 if autocast else 1)
+        found = learn(products, images, autocast)
+    in_single = ours in (ImageConv2d, ImageConvTranspose2d)
+    assert counter.count == (0 if autocast or in_single else 1)
     for mine, exact in zip(found, learn(plain, images, autocast), strict=True):
         assert mine.dtype == exact.dtype
-        # Both round sums of up to a hundred products to eight bits.
-        tolerance = 0.02 * exact.abs().max().item() if autocast else 0.0
+        # Both round sums of up to a few hundred products, to eight bits or to 24.
+        tolerance = (0.02 if autocast else 1e-6) * exact.abs().max().item()
         torch.testing.assert_close(mine, exact, rtol=0.0, atol=tolerance)
 
 
-@pytest.mark.parametrize(("ours", "theirs", "shape", "kernels"), FUNCTIONS)
-def test_products_of_patches_are_exact(ours: Any, theirs: Any, shape: Any, kernels: Any) -> None:
+@pytest.mark.parametrize("layer", [ImageConv2d(3, 5), ImageConvTranspose2d(3, 5)])
+def test_an_exported_graph_has_torchs_convolution(layer: nn.Module) -> None:
+    graph = torch.export.export(layer, (torch.randn(2, 3, 4, 4),)).graph
+    operations = [str(node.target) for node in graph.nodes if node.op == "call_function"]
+    assert len(operations) == 1 and "conv" in operations[0]
+
+
+@pytest.mark.parametrize(("ours", "theirs", "shapes"), FUNCTIONS)
+def test_products_are_exact(ours: Any, theirs: Any, shapes: Any) -> None:
     torch.manual_seed(0)
-    images = torch.randn(shape, dtype=torch.float64, requires_grad=True)
-    weight = torch.randn(kernels, dtype=torch.float64, requires_grad=True)
-    mine, exact = ours.apply(images, weight), theirs(images, weight, None, 2, 1)
+    inputs = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+    images, weight, bias = (*inputs, None)[:3]
+    mine, exact = ours.apply(*inputs), theirs(images, weight, bias, 2, 1)
     torch.testing.assert_close(mine, exact, rtol=1e-12, atol=1e-12)
     gradient = torch.randn_like(exact)
-    for wanted in ((images,), (weight,), (images, weight)):
+    for wanted in (*([one] for one in inputs), inputs):
         of_mine, of_exact = (
             torch.autograd.grad(output, wanted, gradient, retain_graph=True)
             for output in (mine, exact)
         )
         for a, b in zip(of_mine, of_exact, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
-    assert torch.autograd.gradcheck(ours.apply, (images, weight))
-    assert torch.autograd.gradgradcheck(ours.apply, (images, weight))
+    assert torch.autograd.gradcheck(ours.apply, inputs)
+    assert torch.autograd.gradgradcheck(ours.apply, inputs)
 
 
-@pytest.mark.parametrize(("ours", "theirs", "shape", "kernels"), FUNCTIONS)
-@pytest.mark.parametrize("frozen", [0, 1])
-def test_what_is_frozen_gets_no_gradient(
-    ours: Any, theirs: Any, shape: Any, kernels: Any, frozen: int
-) -> None:
-    inputs = [torch.randn(shape), torch.randn(kernels)]
-    inputs[1 - frozen].requires_grad_()
-    ours.apply(*inputs).sum().backward()
-    assert inputs[frozen].grad is None
-    assert inputs[1 - frozen].grad is not None
+@pytest.mark.parametrize(("ours", "theirs", "shapes"), FUNCTIONS)
+def test_what_is_frozen_gets_no_gradient(ours: Any, theirs: Any, shapes: Any) -> None:
+    for learning in range(len(shapes)):
+        inputs = [torch.randn(shape) for shape in shapes]
+        inputs[learning].requires_grad_()
+        ours.apply(*inputs).sum().backward()
+        assert [tensor.grad is not None for tensor in inputs] == [
+            index == learning for index in range(len(shapes))
+        ]
