@@ -2,8 +2,8 @@
 
 For speed alone: there torch takes much longer for convolutions of images of few channels and, in
 mixed precision, for the gradient of any convolution's weight than for the same sums as a matrix
-product. Elsewhere, and where gradients are differentiated again, these are torch's own
-convolutions.
+product. Elsewhere, in compiled and exported graphs, and where gradients are differentiated again,
+these are torch's own convolutions.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ class ImageConv2d(nn.Conv2d):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return images half as high and as wide."""
-        if images.device.type != "cpu" or torch.compiler.is_exporting():
+        if images.device.type != "cpu" or torch.compiler.is_compiling():
             return super().forward(images)
         assert self.bias is not None
         dtype = mixed_dtype(images) or images.dtype
@@ -43,7 +43,7 @@ class ImageConvTranspose2d(nn.ConvTranspose2d):
 
     def forward(self, images: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Return images twice as high and as wide."""
-        if images.device.type != "cpu" or torch.compiler.is_exporting():
+        if images.device.type != "cpu" or torch.compiler.is_compiling():
             return super().forward(images, output_size)
         assert self.bias is not None
         dtype = mixed_dtype(images) or images.dtype
@@ -80,10 +80,10 @@ class PatchConvTranspose2d(nn.ConvTranspose2d):
 
 
 def mixed_dtype(images: Tensor) -> torch.dtype | None:
-    """Return autocast's type on CPUs; None without autocast and on other devices."""
-    if images.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
-        return torch.get_autocast_dtype("cpu")
-    return None
+    """Return autocast's type on CPUs; None without it, on other devices and in a compiled graph."""
+    if images.device.type != "cpu" or torch.compiler.is_compiling():
+        return None
+    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
 
 
 class ImageConvolution(torch.autograd.Function):

@@ -11,7 +11,8 @@ class CastOnceLinear(nn.Linear):
     """A linear layer that casts its weight for autocast once a change, not once a use.
 
     For speed alone: the players see the same weights of one another twice a batch, and a large
-    weight takes as long to cast as to multiply by. Outputs and gradients are `nn.Linear`'s.
+    weight takes as long to cast as to multiply by. Outputs and gradients are `nn.Linear`'s, which
+    it is in compiled and exported graphs.
     """
 
     cast: Tensor | None = None
@@ -21,7 +22,8 @@ class CastOnceLinear(nn.Linear):
         """Return x W^T + b of rows (batch, in), in autocast's type where that is on."""
         device = x.device.type
         # A weight that a parametrization computes is another at each use.
-        if not torch.is_autocast_enabled(device) or not isinstance(self.weight, nn.Parameter):
+        changes = not isinstance(self.weight, nn.Parameter)
+        if changes or torch.compiler.is_compiling() or not torch.is_autocast_enabled(device):
             return super().forward(x)
         dtype = torch.get_autocast_dtype(device)
         bias = None if self.bias is None else self.bias.to(dtype)

@@ -86,7 +86,7 @@ class Poisoned(InfoGANModule):
             if self.global_step != BAD_STEP:
                 return gradient
             gradient = gradient.clone()
-            gradient.flatten()[0] = poison
+            gradient[(0,) * gradient.ndim] = poison
             return gradient
 
         self.get_parameter(name).register_hook(replace)
