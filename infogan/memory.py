@@ -37,4 +37,4 @@ def use_huge_pages(libc: ctypes.CDLL) -> None:
     # More than the heap has left makes it grow, by the reserve as well.
     libc.free(libc.malloc(64 << 20))
     aligned = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
-    libc.madvise(aligned, libc.sbrk(0) - aligned, mmap.MADV_HUGEPAGE)
+    libc.madvise(aligned, max(libc.sbrk(0) - aligned, 0), mmap.MADV_HUGEPAGE)
