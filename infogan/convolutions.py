@@ -27,12 +27,9 @@ class ImageConv2d(nn.Conv2d):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return images half as high and as wide."""
-        if images.device.type != "cpu" or torch.compiler.is_compiling():
+        if not has_products(images):
             return super().forward(images)
-        assert self.bias is not None
-        dtype = mixed_dtype(images) or images.dtype
-        tensors = (images, self.weight, self.bias)
-        return ImageConvolution.apply(*(tensor.to(dtype) for tensor in tensors))
+        return ImageConvolution.apply(*in_one_dtype(images, self.weight, self.bias))
 
 
 class ImageConvTranspose2d(nn.ConvTranspose2d):
@@ -43,12 +40,9 @@ class ImageConvTranspose2d(nn.ConvTranspose2d):
 
     def forward(self, images: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Return images twice as high and as wide."""
-        if images.device.type != "cpu" or torch.compiler.is_compiling():
+        if not has_products(images):
             return super().forward(images, output_size)
-        assert self.bias is not None
-        dtype = mixed_dtype(images) or images.dtype
-        tensors = (images, self.weight, self.bias)
-        return ImageConvolutionTranspose.apply(*(tensor.to(dtype) for tensor in tensors))
+        return ImageConvolutionTranspose.apply(*in_one_dtype(images, self.weight, self.bias))
 
 
 class PatchConv2d(nn.Conv2d):
@@ -59,10 +53,9 @@ class PatchConv2d(nn.Conv2d):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return images half as high and as wide."""
-        dtype = mixed_dtype(images)
-        if dtype is None:
+        if not (has_products(images) and torch.is_autocast_enabled("cpu")):
             return super().forward(images)
-        return PatchConvolution.apply(images.to(dtype), self.weight.to(dtype))
+        return PatchConvolution.apply(*in_one_dtype(images, self.weight))
 
 
 class PatchConvTranspose2d(nn.ConvTranspose2d):
@@ -73,17 +66,22 @@ class PatchConvTranspose2d(nn.ConvTranspose2d):
 
     def forward(self, images: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Return images twice as high and as wide."""
-        dtype = mixed_dtype(images)
-        if dtype is None:
+        if not (has_products(images) and torch.is_autocast_enabled("cpu")):
             return super().forward(images, output_size)
-        return PatchConvolutionTranspose.apply(images.to(dtype), self.weight.to(dtype))
+        return PatchConvolutionTranspose.apply(*in_one_dtype(images, self.weight))
 
 
-def mixed_dtype(images: Tensor) -> torch.dtype | None:
-    """Return autocast's type on CPUs; None without it, on other devices and in a compiled graph."""
-    if images.device.type != "cpu" or torch.compiler.is_compiling():
-        return None
-    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
+def has_products(images: Tensor) -> bool:
+    """Return whether products may stand for convolutions: on CPUs, in no compiled graph."""
+    return images.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
+def in_one_dtype(*tensors: Tensor | None) -> list[Tensor | None]:
+    """Return the tensors in autocast's type where that is on, else as they are."""
+    if not torch.is_autocast_enabled("cpu"):
+        return list(tensors)
+    dtype = torch.get_autocast_dtype("cpu")
+    return [None if tensor is None else tensor.to(dtype) for tensor in tensors]
 
 
 class ImageConvolution(torch.autograd.Function):

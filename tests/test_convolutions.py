@@ -1,5 +1,6 @@
 """Convolutions as matrix products, against torch's own."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from infogan.convolutions import (
     PatchConvolutionTranspose,
     PatchConvTranspose2d,
 )
+from infogan.linear import CastOnceLinear
 
 LAYERS = [
     (ours, theirs, (5, 3, *size))
@@ -86,15 +88,46 @@ def test_layers_are_torchs_convolutions(
     for mine, exact in zip(found, learn(plain, images, autocast), strict=True):
         assert mine.dtype == exact.dtype
         # Both round sums of up to a few hundred products, to eight bits or to 24.
-        tolerance = (0.02 if autocast else 1e-6) * exact.abs().max().item()
-        torch.testing.assert_close(mine, exact, rtol=0.0, atol=tolerance)
+        tolerance = 0.02 if autocast else 1e-6 if in_single else 0.0
+        torch.testing.assert_close(mine, exact, rtol=0.0, atol=tolerance * exact.abs().max().item())
+
+
+@pytest.mark.parametrize("ours", [ImageConv2d, ImageConvTranspose2d])
+def test_images_of_another_type_are_refused(ours: Any) -> None:
+    with pytest.raises(RuntimeError, match="same dtype"):
+        ours(3, 5)(torch.randn(2, 3, 4, 4, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [*(ours(3, 5) for ours in dict.fromkeys(row[0] for row in LAYERS)), CastOnceLinear(4, 5)],
+    ids=lambda layer: type(layer).__name__,
+)
+@pytest.mark.parametrize("autocast", [True, False])
+def test_a_compiled_graph_has_torchs_own_layer(layer: nn.Module, autocast: bool) -> None:
+    graphs: list[torch.fx.GraphModule] = []
+
+    def keep(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., Any]:
+        graphs.append(graph)
+        return graph.forward
+
+    x = torch.randn(2, 4) if isinstance(layer, nn.Linear) else torch.randn(2, 3, 4, 4)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast, cache_enabled=False):
+        torch.compile(layer, backend=keep, fullgraph=True)(x)
+    (graph,) = graphs
+    (operation,) = operations_of(graph.graph)
+    assert "conv" in operation or "linear" in operation
 
 
 @pytest.mark.parametrize("layer", [ImageConv2d(3, 5), ImageConvTranspose2d(3, 5)])
 def test_an_exported_graph_has_torchs_convolution(layer: nn.Module) -> None:
-    graph = torch.export.export(layer, (torch.randn(2, 3, 4, 4),)).graph
-    operations = [str(node.target) for node in graph.nodes if node.op == "call_function"]
-    assert len(operations) == 1 and "conv" in operations[0]
+    (operation,) = operations_of(torch.export.export(layer, (torch.randn(2, 3, 4, 4),)).graph)
+    assert "conv" in operation
+
+
+def operations_of(graph: torch.fx.Graph) -> list[str]:
+    """Return what a graph calls."""
+    return [str(node.target) for node in graph.nodes if node.op == "call_function"]
 
 
 @pytest.mark.parametrize(("ours", "theirs", "shapes"), FUNCTIONS)
