@@ -167,8 +167,9 @@ def test_fingerprints_are_equal_exactly_if_the_data_are() -> None:
 
 @pytest.mark.parametrize("name", ["train_size", "eval_size", "data_seed"])
 def test_impossible_numbers_are_refused(name: str) -> None:
+    setting: dict[str, Any] = {name: -1}
     with pytest.raises(ValueError, match=f"^{name}=-1 must"):
-        BasicPropDataModule(**{name: -1})  # type: ignore[arg-type]
+        BasicPropDataModule(**setting)
 
 
 def parse(*arguments: str) -> BasicPropDataModule:
