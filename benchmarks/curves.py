@@ -8,8 +8,8 @@ import json
 import sys
 from pathlib import Path
 
-from infogan.study.run_folder import RunFolder
-from infogan.study.table import CURVES, as_csv, thinned, write_atomically
+from infogan.commands.study.run_folder import RunFolder
+from infogan.commands.study.table import CURVES, as_csv, thinned, write_atomically
 
 
 def keep(out_dir: Path, folder: Path) -> None:

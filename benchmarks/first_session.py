@@ -24,7 +24,7 @@ from PIL import Image, ImageDraw
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-from tests.browsing import Browser  # noqa: E402  # the tests are no installed package
+from tests.support.browsing import Browser  # noqa: E402  # the tests are no installed package
 
 PICTURES = ROOT / "docs" / "images" / "first-session"
 PAGE = ROOT / "docs" / "first-session.md"

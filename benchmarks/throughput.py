@@ -31,7 +31,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from turns import MATRIX_SIDE, ROOT, Process
 from updates import bare_updates, paper_module
 
-from infogan.precision import native_precision
+from infogan.runtime.precision import native_precision
 
 UPDATES = 10
 BATCH = 128

@@ -20,7 +20,7 @@ from pathlib import Path
 from machine import machine
 
 from datamodules import MNISTDataModule
-from infogan.study.run_folder import ACCURACY, RunFolder
+from infogan.commands.study.run_folder import ACCURACY, RunFolder
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = ("fit", "--config", "infogan_mnist.yaml", "--config", "quick.yaml")

@@ -156,7 +156,7 @@ def run_updates(
     """Run the updates bare, or as they are written plainly."""
     from updates import UPDATES, paper_module
 
-    from infogan.memory import keep_freed_memory
+    from infogan.kernels.memory import keep_freed_memory
 
     if kind != "plain":
         keep_freed_memory()

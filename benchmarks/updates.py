@@ -6,14 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from infogan.convolutions import (
+from infogan.kernels.convolutions import (
     ImageConv2d,
     ImageConvTranspose2d,
     PatchConv2d,
     PatchConvTranspose2d,
 )
+from infogan.kernels.linear import CastOnceLinear
 from infogan.latents import CategoricalCode, UniformCode
-from infogan.linear import CastOnceLinear
 from infogan.modules import InfoGANModule
 from infogan.objectives import code_information
 

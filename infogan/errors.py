@@ -31,3 +31,17 @@ def one_line(error: BaseException) -> str:
     text = re.sub(r"\s*\n\s*(- )?", " ", str(error) or type(error).__name__).strip()
     text = re.sub(r"Does not validate against any of the Union.*? Errors: ", "", text)
     return re.sub(r"\.? Expected a <class 'NoneType'>.*$", "", text)
+
+
+def check_at_least(**values: tuple[float, float]) -> None:
+    """Raise ValueError for the first (value, minimum) that is too small."""
+    for name, (value, minimum) in values.items():
+        if not value >= minimum:
+            raise ValueError(f"{name} must be at least {minimum}, got {value}")
+
+
+def check_range(**values: tuple[float, float, float]) -> None:
+    """Raise ValueError for the first (value, low, high) outside [low, high)."""
+    for name, (value, low, high) in values.items():
+        if not low <= value < high:
+            raise ValueError(f"{name} must lie in [{low}, {high}), got {value}")

@@ -14,14 +14,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from infogan.convolutions import (
+from infogan.kernels.convolutions import (
     ImageConv2d,
     ImageConvTranspose2d,
     PatchConv2d,
     PatchConvTranspose2d,
 )
-from infogan.linear import CastOnceLinear
-from infogan.precision import at_least_float32
+from infogan.kernels.linear import CastOnceLinear
+from infogan.runtime.precision import at_least_float32
 
 ImageShape = tuple[int, int, int]
 

@@ -1,1 +1,5 @@
-"""The tests, one file a source file, then whole runs."""
+"""Tests, laid out like what they test."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent

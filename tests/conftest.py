@@ -13,7 +13,8 @@ from jaxtyping import install_import_hook
 from torch import Tensor
 from torch.optim import Optimizer
 
-import cli
+import benchmarks.report.__main__
+from infogan.commands import main as cli
 
 # Under the hook, so that every call of the pure-tensor files checks its annotated shapes.
 with install_import_hook(
@@ -22,15 +23,14 @@ with install_import_hook(
         "infogan.metrics",
         "infogan.networks",
         "infogan.objectives",
-        "infogan.probe",
+        "infogan.metrics.probe",
         "infogan.regularizers",
     ],
     "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
 ):
     import infogan.metrics.consistency
     import infogan.metrics.factors
-    import infogan.metrics.samples
-    import infogan.probe  # noqa: F401
+    import infogan.metrics.probe  # noqa: F401
     from infogan.latents import CategoricalCode, UniformCode
     from infogan.modules import GANModule, InfoGANModule
 
@@ -188,18 +188,30 @@ class Outcome(NamedTuple):
 
 
 @pytest.fixture
-def command(
+def command(run_main: Callable[..., Outcome]) -> Callable[..., Outcome]:
+    """Return a function that runs `cli.py` with arguments, in an empty working directory."""
+    return lambda *arguments: run_main(cli.main, arguments)
+
+
+@pytest.fixture
+def report_command(run_main: Callable[..., Outcome]) -> Callable[..., Outcome]:
+    """Return a function that writes the report, in an empty working directory."""
+    return lambda *arguments: run_main(benchmarks.report.__main__.main, arguments)
+
+
+@pytest.fixture
+def run_main(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., Outcome]:
-    """Return a function that runs `cli.py` with arguments, in an empty working directory."""
+    """Return a function that runs a program's `main` in an empty working directory."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WANDB_MODE", "disabled")
     monkeypatch.setenv("PL_GLOBAL_SEED", "0")
 
-    def run(*arguments: str) -> Outcome:
+    def run(main: Callable[[list[str]], int], arguments: Sequence[str]) -> Outcome:
         capsys.readouterr()
         try:
-            code = cli.main(list(arguments))
+            code = main(list(arguments))
         except SystemExit as leaving:
             code = leaving.code if isinstance(leaving.code, int) else 1
         return Outcome(code, *capsys.readouterr())

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from infogan.callbacks.stopping import Outcome, StoppingCallback
-from infogan.modules.gan import GANModule, check_at_least
+from infogan.errors import check_at_least
+from infogan.modules.gan import GANModule
 from infogan.modules.manual import mean_over_ranks
 
 

@@ -5,10 +5,10 @@ import pytorch_lightning as pl
 
 from infogan.latents import code_names
 from infogan.loggers import log_picture
-from infogan.matrix_picture import confusion_matrix_picture
+from infogan.loggers.paths import run_folder
 from infogan.modules.infogan import InfoGANModule
-from infogan.pictures import save_png
-from infogan.run_folder import run_folder
+from infogan.pictures.grids import save_png
+from infogan.pictures.matrix import confusion_matrix_picture
 
 
 class ConfusionMatrix(pl.Callback):

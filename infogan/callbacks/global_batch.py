@@ -4,8 +4,7 @@ from typing import Any, Literal, get_args
 
 import pytorch_lightning as pl
 
-from infogan.errors import ConfigurationError
-from infogan.modules.gan import check_at_least
+from infogan.errors import ConfigurationError, check_at_least
 
 Rule = Literal["constant", "linear", "sqrt"]
 EXPONENTS: dict[str, float] = {"constant": 0.0, "linear": 1.0, "sqrt": 0.5}

@@ -7,8 +7,8 @@ import pytorch_lightning as pl
 from torch import Tensor
 
 from infogan.loggers import log_picture
-from infogan.matrix_picture import confusion_matrix_picture
-from infogan.pictures import save_png
+from infogan.pictures.grids import save_png
+from infogan.pictures.matrix import confusion_matrix_picture
 
 
 def save_information(

@@ -11,9 +11,9 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import distributed
 
-from infogan.checkpoints import keep_as_previous
-from infogan.signals import RunInterruptedError, SignalFlag
-from infogan.slurm import is_to_be_requeued, requeue, slurm_job
+from infogan.runtime.checkpoints import keep_as_previous
+from infogan.runtime.signals import RunInterruptedError, SignalFlag
+from infogan.runtime.slurm import is_to_be_requeued, requeue, slurm_job
 
 # Below every signal's number.
 SAVE = 1

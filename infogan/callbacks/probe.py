@@ -14,8 +14,8 @@ from torchmetrics.aggregation import CatMetric
 from infogan.callbacks.judging import factor_to_judge, ready_judge
 from infogan.judge import Judge, JudgedFactor, JudgeRecipe
 from infogan.judge.training import LabelledData, labelled_training_images
+from infogan.metrics.probe import kmeans_accuracy, linear_probe_accuracy
 from infogan.modules.gan import GANModule
-from infogan.probe import kmeans_accuracy, linear_probe_accuracy
 
 BATCH_SIZE = 1000
 

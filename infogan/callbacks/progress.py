@@ -11,7 +11,7 @@ from pytorch_lightning.callbacks import TQDMProgressBar
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
-from infogan.run_folder import run_folder
+from infogan.loggers.paths import run_folder
 
 SHOWN = {
     "D": "train/discriminator_loss",

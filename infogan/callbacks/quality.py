@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torchmetrics.aggregation import CatMetric
 
-from infogan.augmentation import name_categories
 from infogan.callbacks.generation import fixed_latents, generated
 from infogan.callbacks.judging import factor_to_judge, ready_judge
 from infogan.errors import ConfigurationError
 from infogan.judge import Judge, JudgedFactor, JudgeRecipe
 from infogan.metrics.consistency import SelfConsistency, class_agreement
+from infogan.metrics.matching import name_categories
 from infogan.metrics.samples import SampleScores, class_balance
 from infogan.modules.gan import GANModule
 from infogan.modules.infogan import InfoGANModule

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from infogan.latents import code_names
 from infogan.loggers import log_picture
+from infogan.loggers.paths import run_folder
 from infogan.modules.gan import GANModule
-from infogan.pictures import (
+from infogan.pictures.grids import (
     annotate,
     save_animation,
     save_png,
@@ -18,7 +19,6 @@ from infogan.pictures import (
     tile,
     to_bytes,
 )
-from infogan.run_folder import run_folder
 
 
 class LatentTraversal(pl.Callback):

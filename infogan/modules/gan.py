@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from infogan.differentiable_augmentation import DifferentiableAugmentation
-from infogan.errors import ConfigurationError
+from infogan.errors import ConfigurationError, check_at_least, check_range
 from infogan.latents import LatentCode, LatentSpec
 from infogan.modules.manual import ManualModule
 from infogan.networks import Discriminator, NetworkFactory, ReferenceNetworks
@@ -267,17 +267,3 @@ class VanillaGANModule(GANModule):
 def adam(rate: float, fused: bool) -> Callable[[Iterable], Optimizer]:
     """Return the original's Adam factory at a learning rate."""
     return lambda parameters: torch.optim.Adam(parameters, rate, betas=(0.5, 0.999), fused=fused)
-
-
-def check_at_least(**values: tuple[float, float]) -> None:
-    """Raise ValueError for the first (value, minimum) that is too small."""
-    for name, (value, minimum) in values.items():
-        if not value >= minimum:
-            raise ValueError(f"{name} must be at least {minimum}, got {value}")
-
-
-def check_range(**values: tuple[float, float, float]) -> None:
-    """Raise ValueError for the first (value, low, high) outside [low, high)."""
-    for name, (value, low, high) in values.items():
-        if not low <= value < high:
-            raise ValueError(f"{name} must lie in [{low}, {high}), got {value}")

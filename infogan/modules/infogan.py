@@ -7,9 +7,10 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from infogan.errors import check_at_least
 from infogan.latents import CategoricalCode, LatentCode
 from infogan.metrics.codes import CodeScores
-from infogan.modules.gan import GANModule, check_at_least
+from infogan.modules.gan import GANModule
 from infogan.objectives import Information, clustering_loss, code_information
 from infogan.regularizers import mixed_difference_penalty
 

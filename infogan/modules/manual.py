@@ -17,7 +17,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from infogan.errors import ConfigurationError
-from infogan.strategies import check_strategy
+from infogan.runtime.strategies import check_strategy
 
 
 class ManualModule(pl.LightningModule):

@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 import yaml
 
-from tests.resumable import BATCHES_AN_EPOCH, Result, result
+from tests import ROOT
+from tests.support.resumable import BATCHES_AN_EPOCH, Result, result
 
-ROOT = Path(__file__).parent.parent.parent
 NUM_STEPS = 3 * BATCHES_AN_EPOCH
 
 CONFIG = {
@@ -24,7 +24,7 @@ CONFIG = {
         "callbacks": [{"class_path": "tests.cluster.pace.Pace"}],
     },
     "model": {
-        "class_path": "tests.resumable.RestlessGAN",
+        "class_path": "tests.support.resumable.RestlessGAN",
         "init_args": {
             "noise_dim": 3,
             "image_size": 8,
@@ -36,10 +36,10 @@ CONFIG = {
                 },
                 {"class_path": "infogan.latents.UniformCode"},
             ],
-            "networks": {"class_path": "tests.resumable.SmallNetworks"},
+            "networks": {"class_path": "tests.support.resumable.SmallNetworks"},
         },
     },
-    "data": {"class_path": "tests.resumable.SmallData", "init_args": {"num_images": 174}},
+    "data": {"class_path": "tests.support.resumable.SmallData", "init_args": {"num_images": 174}},
     "traversal": {"num_columns": 2, "num_values": 2},
 }
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from infogan.checkpoints import read_checkpoint
-from tests.cluster.job import NUM_STEPS, ROOT, left_by, prepare, steps, wandb_id
+from infogan.runtime.checkpoints import read_checkpoint
+from tests import ROOT
+from tests.cluster.job import NUM_STEPS, left_by, prepare, steps, wandb_id
 from tests.cluster.slurm import ask, cluster, field, missing, wait_for
-from tests.resumable import Result, assert_equal
+from tests.support.resumable import Result, assert_equal
 
 pytestmark = [
     pytest.mark.cluster,

@@ -14,7 +14,7 @@ import pytest
 
 from tests.cluster.job import ROOT, left_by, prepare, steps
 from tests.cluster.slurm import wait_for
-from tests.resumable import Result, assert_equal
+from tests.support.resumable import Result, assert_equal
 
 pytestmark = pytest.mark.cluster
 ADDRESSES = ("10.77.0.1", "10.77.0.2")

@@ -1,0 +1,289 @@
+"""The Lightning command line: configs found by name, clear errors, runs that can go on."""
+
+import difflib
+import logging
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Literal
+
+from jsonargparse import ActionConfigFile, ArgumentError, Namespace
+from pytorch_lightning.callbacks import Callback, Checkpoint, ModelCheckpoint, ProgressBar
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.trainer import Trainer
+
+from infogan.callbacks.collapse import CollapseStopping
+from infogan.callbacks.confusion import ConfusionMatrix
+from infogan.callbacks.disentanglement import Disentanglement
+from infogan.callbacks.finite import NonFiniteStopping
+from infogan.callbacks.global_batch import GlobalBatch
+from infogan.callbacks.last_checkpoint import LastCheckpoint
+from infogan.callbacks.logged_config import LoggedConfig
+from infogan.callbacks.predictions import CodeWriter
+from infogan.callbacks.probe import EncoderProbe
+from infogan.callbacks.progress import LossProgressBar, RunSummary
+from infogan.callbacks.quality import SampleQuality
+from infogan.callbacks.traversal import LatentTraversal
+from infogan.callbacks.validity import SampleValidity
+from infogan.errors import ConfigurationError, as_configuration_error, one_line
+from infogan.files import ROOT
+from infogan.kernels.memory import keep_freed_memory
+from infogan.loggers import RunFolder, TensorBoardRun, WandbRun, connect
+from infogan.loggers.wandb_run import RunLabels
+from infogan.runtime.checkpoints import CheckpointError, newest_usable, read_checkpoint
+from infogan.runtime.launching import given_topology, with_own_plugins
+from infogan.runtime.precision import native_precision
+from infogan.runtime.signals import ignore_usr1
+from infogan.runtime.strategies import check_strategy, register_strategies
+
+CONFIG_FOLDER = ROOT / "configs"
+
+
+def find_config(name: str) -> str:
+    """Return a config's path: as given, else of that name in `configs/` beside `cli.py`.
+
+    Raises:
+        ConfigurationError: If there is neither.
+    """
+    if "\n" in name or Path(name).is_file():
+        return name
+    shipped = CONFIG_FOLDER / name
+    for candidate in (shipped, shipped.with_name(f"{shipped.name}.yaml")):
+        if candidate.is_file():
+            return str(candidate)
+    known = [path.stem for path in CONFIG_FOLDER.glob("*.yaml")]
+    close = difflib.get_close_matches(Path(name).stem, known) or ["infogan_mnist"]
+    raise ConfigurationError(
+        f"config {name} is neither a file nor in {CONFIG_FOLDER}, which has "
+        f"{', '.join(f'{stem}.yaml' for stem in close)} and {len(known) - len(close)} more"
+    )
+
+
+class NamedConfigFile(ActionConfigFile):
+    """A `--config` that also finds a bare name in `configs/`."""
+
+    def __call__(
+        self, parser: Any, cfg: Any, values: Any, option_string: str | None = None
+    ) -> None:
+        """Apply the config file; what is wrong with it names the file."""
+        try:
+            super().__call__(parser, cfg, find_config(values), option_string)
+        except (ArgumentError, TypeError, ValueError) as error:
+            if isinstance(error, ConfigurationError) or "\n" in values:
+                raise
+            raise ConfigurationError(f"config {values}: {one_line(error)}") from error
+
+
+class InfoGANCLI(LightningCLI):
+    """`fit`, `validate`, `test` and `predict` of any module and datamodule, from YAML."""
+
+    resumed: tuple[Path, dict[str, Any]] | None = None
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """Return a parser whose `--config` finds shipped configs by name."""
+        parser = self.parser_class(**kwargs)
+        parser.add_argument(
+            "-c",
+            "--config",
+            action=NamedConfigFile,
+            help="YAML file, or the name of one in configs/; later ones override earlier ones.",
+        )
+        return parser
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the run's name, the tracking switch and the callbacks that every run has."""
+        parser.add_argument(
+            "--name", type=str, default="run", help="Name of the experiment and of its run folder."
+        )
+        parser.add_argument("--save_dir", type=str, default="runs", help="Folder of all runs.")
+        parser.add_argument(
+            "--group",
+            type=str | None,
+            default=None,
+            help="Runs that belong together in W&B, such as seeds; null takes the name.",
+        )
+        parser.add_argument(
+            "--wandb",
+            type=Literal["auto", "online", "offline", "disabled"],
+            default="auto",
+            help="Weights & Biases: auto is online when logged in, else offline.",
+        )
+        parser.add_lightning_class_args(LossProgressBar, "progress_bar")
+        parser.add_lightning_class_args(LatentTraversal, "traversal")
+        # Lightning's save_last writes only when the best one is written: the last needs its own.
+        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
+        parser.set_defaults(
+            {
+                "checkpoint.monitor": "val/code_accuracy",
+                "checkpoint.mode": "max",
+                "checkpoint.filename": "best-step={step}",
+                "checkpoint.auto_insert_metric_name": False,
+                # A run that went back to an older state writes the same best one again.
+                "checkpoint.enable_version_counter": False,
+            }
+        )
+        parser.add_lightning_class_args(GlobalBatch, "global_batch")
+        parser.add_lightning_class_args(SampleValidity, "sample_validity")
+        parser.add_lightning_class_args(ConfusionMatrix, "confusion")
+        parser.add_lightning_class_args(Disentanglement, "disentanglement")
+        parser.add_lightning_class_args(SampleQuality, "sample_quality")
+        parser.add_lightning_class_args(EncoderProbe, "encoder_probe")
+        parser.add_lightning_class_args(NonFiniteStopping, "non_finite_stopping")
+        parser.add_lightning_class_args(CollapseStopping, "collapse_stopping")
+        parser.add_lightning_class_args(RunSummary, "summary")
+        parser.add_lightning_class_args(CodeWriter, "code_writer")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse the command line; what is wrong with it becomes a ConfigurationError."""
+        with as_configuration_error():
+            super().parse_arguments(parser, args)
+
+    def _parse_ckpt_path(self) -> None:
+        """Leave the config as given: it rules, not the checkpoint's hyper-parameters."""
+
+    def before_instantiate_classes(self) -> None:
+        """Check what can be checked before anything is built; find what `--ckpt_path` names."""
+        config = self.config[self.subcommand]
+        check_writable(config.save_dir)
+        if config.wandb in ("online", "offline"):
+            os.environ["WANDB_MODE"] = config.wandb
+        if config.get("ckpt_path") in ("last", "best", "auto"):
+            self.find_checkpoint(config)
+        elif config.get("ckpt_path"):
+            try:
+                read_checkpoint(Path(config.ckpt_path))
+            except CheckpointError as error:
+                raise ConfigurationError(
+                    f"ckpt_path={error}; `last` is the newest of name={config.name}"
+                ) from error
+
+    def instantiate_classes(self) -> None:
+        """Build model, data and trainer; what is wrong with their values is one line."""
+        with as_configuration_error():
+            super().instantiate_classes()
+
+    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
+        """Choose what the config leaves open; leave out callbacks that the trainer turns off."""
+        check_strategy(config["strategy"])
+        if self.subcommand == "fit" and config["precision"] is None:
+            config["precision"] = native_precision(config["accelerator"])
+        config.update(given_topology())
+        config["plugins"] = with_own_plugins(config["plugins"])
+        if isinstance(config["logger"], Logger):
+            config["logger"] = [config["logger"]]
+        if isinstance(config["logger"], list):
+            config["logger"] = self.placed(config["logger"])
+        off = [
+            kind
+            for switch, kind in (
+                ("enable_progress_bar", ProgressBar),
+                ("enable_checkpointing", Checkpoint),
+            )
+            if config.get(switch) is False
+        ]
+        kept = [callback for callback in callbacks if not isinstance(callback, tuple(off))]
+        return super()._instantiate_trainer(config, kept)
+
+    def placed(self, loggers: list[Logger]) -> list[Logger]:
+        """Give the run's folder and name to the loggers, and the run that goes on."""
+        config = self.config[self.subcommand]
+        # The scores of a checkpoint go to a folder of their own beside the trained runs.
+        name = config.name if self.subcommand == "fit" else f"{config.name}/{self.subcommand}"
+        if config.wandb == "disabled":
+            loggers = [logger for logger in loggers if not isinstance(logger, WandbRun)]
+        for logger in loggers:
+            if isinstance(logger, RunFolder | TensorBoardRun | WandbRun):
+                logger.place(config.save_dir, name)
+        stage, seed = str(self.subcommand), config.seed_everything
+        labels = RunLabels.of(config.name, stage, seed, self.model, self.datamodule)
+        connect(loggers, labels._replace(group=config.group or config.name))
+        if self.resumed is not None:
+            folder, checkpoint = self.resumed
+            at = checkpoint.get("loggers", {})
+            for logger in loggers:
+                if isinstance(logger, RunFolder):
+                    rows = at.get("RunFolder", {}).get("rows")
+                    logger.resume(folder.name, int(checkpoint["global_step"]), rows)
+                elif isinstance(logger, TensorBoardRun):
+                    logger.resume(folder.name, int(checkpoint["global_step"]))
+                elif isinstance(logger, WandbRun) and "WandbRun" in at:
+                    logger.resume(at["WandbRun"]["id"])
+        return loggers
+
+    def find_checkpoint(self, config: Namespace) -> None:
+        """Turn `last`, `best` or `auto` into the newest such checkpoint of this name.
+
+        `auto` is `last`, or a new run if there is none yet: the same command starts a run and,
+        when a cluster repeats it, goes on with it.
+        """
+        folder = Path(config.save_dir) / config.name
+        pattern = "best*.ckpt" if config.ckpt_path == "best" else "last*.ckpt"
+        found = list(folder.glob(f"*/checkpoints/{pattern}"))
+        if config.ckpt_path == "auto" and not found:
+            config.ckpt_path = None
+            return
+        usable = newest_usable(found)
+        if usable is None:
+            what = f"none of {len(found)} can be read" if found else f"no {pattern} below {folder}"
+            raise ConfigurationError(
+                f"ckpt_path={config.ckpt_path}: {what}; start without --ckpt_path, or give the "
+                "file's path"
+            )
+        path, checkpoint = usable
+        config.ckpt_path = str(path)
+        if self.subcommand == "fit":
+            self.resumed = (path.parent.parent, checkpoint)
+            self.save_config_kwargs = {**self.save_config_kwargs, "overwrite": True}
+
+
+def check_writable(save_dir: str) -> None:
+    """Refuse a folder of runs that cannot be written to, before anything is trained.
+
+    Raises:
+        ConfigurationError: If it cannot be made or written to.
+    """
+    try:
+        Path(save_dir).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=save_dir):
+            pass
+    except OSError as error:
+        raise ConfigurationError(
+            f"save_dir={save_dir} cannot be written to ({error.strerror}); "
+            "give another folder with --save_dir"
+        ) from error
+
+
+def with_own_config(argv: list[str]) -> list[str]:
+    """Score a checkpoint with the config that lies in its run folder, unless one is given."""
+    if argv[0] == "fit" or any(arg in ("-c", "--config") or "config=" in arg for arg in argv):
+        return argv
+    paths = [b for a, b in zip(argv, argv[1:], strict=False) if a == "--ckpt_path"]
+    paths += [arg.partition("=")[2] for arg in argv if arg.startswith("--ckpt_path=")]
+    configs = [config for p in paths if (config := Path(p).parent.parent / "config.yaml").is_file()]
+    return [argv[0], "--config", str(configs[0]), *argv[1:]] if configs else argv
+
+
+def run(argv: list[str]) -> None:
+    """Run `fit`, `validate`, `test` or `predict` with these arguments."""
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(
+        lambda record: not re.search("litlogger|TPU available", record.getMessage())
+    )
+    keep_freed_memory()
+    ignore_usr1()
+    register_strategies()
+    sys.argv = [sys.argv[0], *with_own_config(argv)]
+    loggers: list[dict[str, Any]] = [
+        {"class_path": "infogan.loggers.RunFolder"},
+        {"class_path": "infogan.loggers.WandbRun"},
+    ]
+    InfoGANCLI(
+        save_config_callback=LoggedConfig,
+        seed_everything_default=0,
+        trainer_defaults={"logger": loggers, "log_every_n_steps": 10, "num_sanity_val_steps": 0},
+        parser_kwargs={"exit_on_error": False, "prog": "cli.py"},
+        auto_configure_optimizers=False,
+    )

@@ -1,0 +1,174 @@
+"""One line a member: what a person sees while a study runs."""
+
+import re
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TextIO
+
+from infogan.commands.study.records import RESULTS, MemberFolder
+from infogan.commands.study.run_folder import ACCURACY, Row, RunFolder, newest_run
+
+# Seconds between two pictures of a running study: on a terminal, and in a file.
+REDRAW_SECONDS, REPRINT_SECONDS = 2.0, 60.0
+AT_WORK = ("training", "testing")
+
+
+@dataclass
+class Progress:
+    """How far one member is.
+
+    Args:
+        folder: The member's folder.
+        state: `waiting`, `training`, `testing`, `interrupted`, `elsewhere`, or an outcome.
+        row: Its row of the table once it has one.
+        first: Step and time at which this session of it was first seen to advance.
+    """
+
+    folder: MemberFolder
+    state: str
+    row: Row | None = None
+    first: tuple[int, float] | None = None
+
+    def line(self, width: int) -> str:
+        """Return the member's line, its name padded to a width."""
+        parts = [f"{self.folder.member.name:<{width}}", f"{self.state:<11}"]
+        if self.row is not None:
+            parts += finished_parts(self.row)
+        elif self.state in AT_WORK:
+            run = newest_run(self.folder.path)
+            parts += self.running_parts(run) if run is not None else ["starting"]
+        return "  ".join(parts).rstrip()
+
+    def running_parts(self, run: RunFolder) -> list[str]:
+        """Return step, latest accuracy and the time that is left."""
+        step, total = run.step, run.total_steps
+        parts = [f"step {step:>6}" + (f" of {total}" if total is not None else "")]
+        accuracy = run.last_values("val").get(ACCURACY)
+        if accuracy is not None:
+            parts.append(f"accuracy {float(accuracy):.3f}")
+        if self.state == "training" and total is not None:
+            seconds = self.seconds_left(step, total)
+            parts.append("time left ?" if seconds is None else f"{duration(seconds)} left")
+        return parts
+
+    def seconds_left(self, step: int, total: int) -> float | None:
+        """Return the time until the last step at the pace of this session; None before it is known.
+
+        What was done in an earlier session says nothing about the time that this one takes.
+        """
+        now = time.monotonic()
+        if self.first is None:
+            self.first = (step, now)
+        first_step, first_time = self.first
+        if step <= first_step:
+            return None
+        return (total - step) * (now - first_time) / (step - first_step)
+
+
+def finished_parts(row: Row) -> list[str]:
+    """Return what there is to say about a member that has ended."""
+    parts = [f"step {row.get('steps', '?'):>6}"]
+    if (accuracy := row.get(ACCURACY)) is not None:
+        parts.append(f"accuracy {float(accuracy):.3f}")
+    if (seconds := row.get("duration_seconds")) is not None:
+        parts.append(f"in {duration(float(seconds))}")
+    if (reason := row.get("reason")) is not None:
+        # The step and the state have said the first part already.
+        parts.append(re.sub(r"^run stopped at step \d+ ", "", reason))
+    return parts
+
+
+def duration(seconds: float) -> str:
+    """Return a time as a person says it."""
+    minutes = round(seconds / 60)
+    if seconds < 60:
+        return f"{round(seconds)} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+class Screen:
+    """Show the members' lines: redrawn in place on a terminal, else printed when they change.
+
+    Args:
+        title: Name of the study.
+        members: All members, in the order to show them.
+        num_parallel: Members that run at a time.
+        out: Where to write; null for standard output.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        members: Sequence[Progress],
+        num_parallel: int,
+        out: TextIO | None = None,
+    ) -> None:
+        self.title, self.members, self.num_parallel = title, members, num_parallel
+        self.out = out or sys.stdout
+        self.width = max(len(progress.folder.member.name) for progress in members)
+        self.shown: dict[str, str] = {}
+        self.height = 0
+        self.due = 0.0
+
+    def refresh(self, force: bool = False) -> None:
+        """Show the present state, if it is time to."""
+        is_terminal = self.out.isatty()
+        states = {progress.folder.member.name: progress.state for progress in self.members}
+        changed = states != self.shown
+        if not (force or changed or time.monotonic() >= self.due):
+            return
+        self.due = time.monotonic() + (REDRAW_SECONDS if is_terminal else REPRINT_SECONDS)
+        if is_terminal:
+            self._redraw()
+        else:
+            self._print(only_changed=changed and bool(self.shown))
+        self.shown = states
+        self.out.flush()
+
+    def headline(self) -> str:
+        """Return how far the whole study is."""
+        rows = [progress.row for progress in self.members if progress.row is not None]
+        results = [row for row in rows if row["outcome"] in RESULTS]
+        at_work = sum(progress.state in AT_WORK for progress in self.members)
+        text = f"{self.title}: {len(results)} of {len(self.members)} done, {at_work} at work"
+        if len(rows) > len(results):
+            text += f", {len(rows) - len(results)} crashed"
+        # One that was stopped early says nothing about those to come.
+        whole = [row for row in results if row["outcome"] == "finished"]
+        seconds = [float(row["duration_seconds"]) for row in whole if "duration_seconds" in row]
+        remaining = len(self.members) - len(rows)
+        if seconds and remaining:
+            left = remaining * sum(seconds) / len(seconds) / self.num_parallel
+            text += f", about {duration(left)} left"
+        return text
+
+    def _print(self, only_changed: bool) -> None:
+        for progress in self.members:
+            name = progress.folder.member.name
+            is_changed = self.shown.get(name) != progress.state
+            if is_changed if only_changed or not self.shown else progress.state in AT_WORK:
+                self.out.write(progress.line(self.width) + "\n")
+        self.out.write(self.headline() + "\n")
+
+    def _redraw(self) -> None:
+        """Draw over the last picture; members at work come first where the screen is too small."""
+        columns, rows = shutil.get_terminal_size()
+        lines = [progress.line(self.width) for progress in self.members]
+        space = max(1, rows - 3)
+        if len(lines) > space:
+            kept = sorted(range(len(lines)), key=self._importance)[: space - 1]
+            hidden = len(lines) - len(kept)
+            lines = [lines[index] for index in sorted(kept)] + [f"... and {hidden} more"]
+        lines = [line[: columns - 1] for line in [self.headline(), *lines]]
+        up = f"\x1b[{self.height}F" if self.height else ""
+        self.out.write(up + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J")
+        self.height = len(lines)
+
+    def _importance(self, index: int) -> tuple[int, int]:
+        progress = self.members[index]
+        ranks = [progress.state in AT_WORK, progress.row is None and progress.state != "waiting"]
+        ranks += [progress.row is not None]
+        return (ranks.index(True) if True in ranks else len(ranks), index)

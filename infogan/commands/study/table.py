@@ -1,0 +1,145 @@
+"""What a study leaves to be committed: its table, thinned curves and a few pictures."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from PIL import Image, ImageChops
+
+from infogan.commands.study.definition import Study
+from infogan.commands.study.lock import Lock
+from infogan.commands.study.records import RESULTS, MemberFolder, write_atomically
+from infogan.commands.study.run_folder import Row, columns, newest_run, read_rows
+
+FACTS = ("study", "setting", "seed")
+ENDS = ("config", "config_hash", "git_commits", "outcome", "cause", "reason", "precision", "steps")
+# These alone may differ between two runs of the same thing.
+TIMES = ("duration_seconds", "train/images_per_second")
+CURVES = (
+    "train/generator_loss",
+    "train/discriminator_loss",
+    "train/mi",
+    "train/mi_categorical",
+    "train/mi_gaussian_prior",
+    "train/cross_entropy",
+    "train/d_real",
+    "train/d_fake",
+    "val/code_accuracy",
+)
+CURVE_POINTS = 125
+CURVE_DIGITS = 5
+
+
+class Table:
+    """A study's committed results: `NAME.csv`, and `NAME/curves` and `NAME/pictures` beside it.
+
+    Args:
+        study: The study.
+        folder: Folder of all studies' results.
+    """
+
+    def __init__(self, study: Study, folder: Path) -> None:
+        self.study = study
+        self.path = folder / f"{study.name}.csv"
+        self.data_dir = folder / study.name
+
+    def known(self) -> dict[tuple[str, str], Row]:
+        """Return the rows so far by member and config hash."""
+        return {(member_name(row), row["config_hash"]): row for row in read_rows(self.path)}
+
+    def collect(self, study_dir: Path) -> int:
+        """Bring what members have recorded in their folders into the table; return its length.
+
+        Rows of members whose folders are elsewhere stay.
+        """
+        with Lock(study_dir / "table.lock", f"table {self.path}", waits=True):
+            rows = {member_name(row): row for row in read_rows(self.path)}
+            for member in self.study.members:
+                folder = MemberFolder(member, study_dir)
+                row, earlier = folder.row(), rows.get(member.name, {})
+                if row and not is_worse(row, earlier):
+                    rows[member.name] = row
+                    self._collect_files(folder)
+            ordered = self._ordered(rows)
+            if ordered:
+                write_atomically(self.path, as_csv(ordered, self._columns(ordered)))
+        return len(ordered)
+
+    def _collect_files(self, folder: MemberFolder) -> None:
+        """Write one member's thinned curves and the pictures that its study asks for."""
+        run, name = newest_run(folder.path), folder.member.name
+        if run is None:
+            return
+        curve = thinned(run.rows)
+        write_atomically(self.data_dir / "curves" / f"{name}.csv", as_csv(curve, ["step", *CURVES]))
+        for title in folder.member.pictures:
+            picture = run.picture(title)
+            if picture is not None:
+                save_small(picture, self.data_dir / "pictures" / f"{name}_{title}.png")
+
+    def _ordered(self, rows: dict[str, Row]) -> list[Row]:
+        """Return the rows in the study's order, then those of members that it no longer has."""
+        names = {member.name: index for index, member in enumerate(self.study.members)}
+        return [rows[name] for name in sorted(rows, key=lambda n: (names.get(n, len(names)), n))]
+
+    def _columns(self, rows: Sequence[Row]) -> list[str]:
+        axes = [axis for member in self.study.members for axis, _ in member.labels]
+        first = [*FACTS, *dict.fromkeys(axes), *ENDS, TIMES[0]]
+        return [*first, *(name for name in columns(rows) if name not in first)]
+
+
+def member_name(row: Row) -> str:
+    """Return the name of the member whose row it is."""
+    return f"{row['setting']}_seed{row['seed']}"
+
+
+def is_worse(row: Row, earlier: Row) -> bool:
+    """Return whether a member's crash here would take the place of its result elsewhere."""
+    is_same = row["config_hash"] == earlier.get("config_hash")
+    return is_same and row["outcome"] not in RESULTS and earlier["outcome"] in RESULTS
+
+
+def as_csv(rows: Iterable[Row], names: Sequence[str]) -> str:
+    """Return rows as the text of a CSV file."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def thinned(rows: Sequence[Row]) -> list[Row]:
+    """Return curves with about `CURVE_POINTS` points, each the mean of the rows up to its step."""
+    length = max(1, -(-sum(CURVES[0] in row for row in rows) // CURVE_POINTS))
+    points: list[Row] = []
+    block: list[Row] = []
+    # A validation's row follows the training's of the same step, and belongs to it.
+    for index, row in enumerate(rows):
+        block.append(row)
+        is_full = sum(CURVES[0] in r for r in block) >= length
+        following = rows[index + 1] if index + 1 < len(rows) else {}
+        if not following or (is_full and following["step"] != row["step"]):
+            points.append(mean_of(block))
+            block = []
+    return points
+
+
+def mean_of(rows: Sequence[Row]) -> Row:
+    """Return the mean of every curve over some rows, at the last one's step."""
+    point = {"step": rows[-1]["step"]}
+    for name in CURVES:
+        values = [float(row[name]) for row in rows if name in row]
+        if values:
+            point[name] = f"{sum(values) / len(values):.{CURVE_DIGITS}g}"
+    return point
+
+
+def save_small(source: Path, target: Path) -> None:
+    """Copy a PNG, in gray if it has no colour, as small as PNG makes it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with Image.open(source) as opened:
+        image = opened.convert("RGB")
+    red, green, blue = image.split()
+    is_gray = not any(ImageChops.difference(red, c).getbbox() for c in (green, blue))
+    (red if is_gray else image).save(target, optimize=True)

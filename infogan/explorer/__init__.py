@@ -1,5 +1,0 @@
-"""The explorer: a local web page on which a person plays with a trained model's codes."""
-
-from infogan.explorer.command import explore
-
-__all__ = ["explore"]

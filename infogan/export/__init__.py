@@ -1,5 +1,0 @@
-"""Take a trained model away: files that other tools load."""
-
-from infogan.export.command import export
-
-__all__ = ["export"]

@@ -1,0 +1,1 @@
+"""Faster layers and memory on CPUs; the system works without them."""

@@ -1,0 +1,1 @@
+"""Grids and matrices as images: bytes, as PIL and loggers take them."""

@@ -1,0 +1,1 @@
+"""The process: checkpoints, signals, Slurm, launching, strategies, precision."""

@@ -1,5 +1,0 @@
-"""Appendix D as a study: an InfoGAN's samples as training images of a classifier."""
-
-from infogan.semi_supervised.command import augment
-
-__all__ = ["augment"]

@@ -1,0 +1,265 @@
+"""Studies: what a file says, and what is run of it."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from infogan.commands.study.definition import ROOT, load_study
+from tests.support.studies import TABLE, Command, diary, table
+from tests.support.study_program import STEPS, accuracy
+
+pytest_plugins = ["tests.support.study_fixtures"]
+
+
+# ---- the study file ----------------------------------------------------------------------------
+
+
+def test_the_papers_table_has_every_config_that_is_a_row() -> None:
+    definition = load_study("paper_table.yaml")
+    seeds: dict[str, list[int]] = {}
+    for member in definition.members:
+        seeds.setdefault(member.setting, []).append(member.seed)
+    of_the_paper = {
+        path.stem
+        for path in (ROOT / "configs").glob("*.yaml")
+        if path.read_text().startswith(("# Section 5", "# Appendix C"))
+    }
+    assert len(of_the_paper) >= 16 and set(seeds) >= of_the_paper
+    five = ("infogan_mnist", "infogan_line_repaired")
+    assert all(len(seeds[name]) == 5 for name in five)
+    repaired = [m.setting for m in load_study("rectangles.yaml").members]
+    assert repaired.count("infogan_rectangles_repaired") == 5
+    assert all(len(own) >= 3 for own in seeds.values())
+
+
+def test_members_are_every_combination(write: Callable[..., Path], command: Command) -> None:
+    path = write(
+        seeds=[3, 1],
+        overrides={"trainer.max_epochs": 2, "model.init_args.x": 1},
+        variants={"noise": {"none": {}, "some": {"model.init_args.x": 0.5}}, "size": {"10": {}}},
+        members=["line.yaml", {"config": "line.yaml", "name": "other", "seeds": 7, "variants": {}}],
+    )
+    members = load_study(str(path)).members
+    names = ["line-none-10_seed3", "line-none-10_seed1", "line-some-10_seed3", "line-some-10_seed1"]
+    assert [member.name for member in members] == [*names, "other_seed7"]
+    assert members[2].labels == (("noise", "some"), ("size", "10"))
+    assert dict(members[2].overrides) == {"trainer.max_epochs": 2, "model.init_args.x": 0.5}
+    by_seed = [member.name for member in load_study(str(path)).by_seed()]
+    assert by_seed == [names[0], names[2], "other_seed7", names[1], names[3]]
+
+
+def test_a_member_is_an_ordinary_fit(write: Callable[..., Path], command: Command) -> None:
+    overrides = {"model.init_args.codes": [{"class_path": "UniformCode"}], "wandb": "offline"}
+    path = write(members=[{"config": ["line.yaml", "b.yaml"], "overrides": overrides}], variants={})
+    Path("b.yaml").write_text("trainer: {max_epochs: 1}\n")
+    (member,) = load_study(str(path)).members
+    assert member.fit_arguments(Path("runs/acts")) == [
+        *("fit", "--config", "line.yaml", "--config", "b.yaml", "--wandb", "offline"),
+        *("--trainer.enable_progress_bar", "false"),
+        *("--model.init_args.codes", '[{"class_path": "UniformCode"}]'),
+        *("--seed_everything", "0", "--name", "b_seed0", "--save_dir", "runs/acts"),
+    ]
+
+
+def test_the_hash_is_of_what_is_run(write: Callable[..., Path], command: Command) -> None:
+    first, second = load_study(str(write("finish", seeds=[0, 1]))).members
+    before = first.config_hash()
+    assert second.config_hash() == before and len(before) == 12
+    Path("line.yaml").write_text("name: x\nmodel: {class_path: Some} # another comment\n")
+    assert first.config_hash() == before
+    Path("line.yaml").write_text("model: {class_path: Other}\n")
+    assert first.config_hash() != before
+    assert load_study(str(write("nan"))).members[0].config_hash() != before
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("- a\n", "acts.yaml must hold `key: value` lines"),
+        ("a: [\n", "acts.yaml is not YAML"),
+        ("member: []\n", "unknown key member; there are seeds, overrides, variants, members"),
+        ("seeds: [0]\n", "members must be a list of configs, got None"),
+        ("members: [3]\n", "members[0] must be a config's name or a mapping, got 3"),
+        ("members: [infogan_line.yaml]\n", "members[0].seeds: None must be int"),
+        ("seeds: [true]\nmembers: [infogan_line.yaml]\n", "seeds: True must be int"),
+        ("seeds: []\nmembers: [infogan_line.yaml]\n", "config and seeds must each name at least"),
+        ("seeds: 0\nmembers: [{seed: 1}]\n", "unknown key seed; there are config, name, seeds"),
+        ("seeds: 0\nmembers: [{config: a/../b.yaml}]\n", "config a/../b.yaml is neither a file"),
+        ("seeds: 0\nmembers: [{config: infogan_lin}]\n", "which has infogan_line.yaml"),
+        ("seeds: 0\nmembers: [{config: infogan_line.yaml, name: a/b}]\n", "name='a/b' must be of"),
+        ("seeds: [0, 0]\nmembers: [infogan_line.yaml]\n", "infogan_line_seed0 is there twice"),
+        ("seeds: 0\noverrides: {name: x}\nmembers: [infogan_line.yaml]\n", "name cannot be over"),
+        ("seeds: 0\noverrides: 3\nmembers: [infogan_line.yaml]\n", "must be `option: value`"),
+        ("seeds: 0\nvariants: [1]\nmembers: [infogan_line.yaml]\n", "must be `axis: {label: over"),
+        ("seeds: 0\nvariants: {a: {b-c: {}}}\nmembers: [infogan_line.yaml]\n", "variant a: b-c mu"),
+    ],
+)
+def test_a_wrong_file_is_one_line(command: Command, content: str, message: str) -> None:
+    Path("acts.yaml").write_text(content)
+    outcome = command("study", "acts.yaml")
+    assert outcome.code == 2
+    assert len(outcome.errors) == 1 and message in outcome.errors[0]
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "study takes one file, got 0"),
+        (["acts.yaml", "--config", "acts.yaml"], "study takes one file, got 2"),
+        (["other.yaml"], "study other.yaml is neither a file nor in studies/, which has paper"),
+        (["acts.yaml", "--only", "x*"], "only=x* fits no member of"),
+        (["acts.yaml", "--threads", "0"], "threads must be at least 1, got 0"),
+        (["acts.yaml", "--mode", "stop"], "mode"),
+    ],
+)
+def test_wrong_options_are_one_line(
+    write: Callable[..., Path], command: Command, arguments: list[str], message: str
+) -> None:
+    write()
+    outcome = command("study", *arguments)
+    assert outcome.code == 2
+    assert len(outcome.errors) == 1 and message in outcome.errors[0]
+
+
+# ---- running -----------------------------------------------------------------------------------
+
+
+def test_every_end_is_a_row(study: Command, write: Callable[..., Path]) -> None:
+    path = write(
+        "finish", "won", "nan", "crash", members=[{"config": "line.yaml", "pictures": ["overview"]}]
+    )
+    outcome = study(str(path), "--num_parallel", "2")
+    assert outcome.code == 1
+    rows = table()
+    assert [row["outcome"] for row in rows.values()] == ["finished", "collapsed", "nan", "crashed"]
+    finished, won, nan, crashed = rows.values()
+    assert list(finished)[:4] == ["study", "setting", "seed", "act"]
+    expected = {
+        "study": "acts",
+        "setting": "line-finish",
+        "act": "finish",
+        "config": "line.yaml",
+        "steps": str(STEPS),
+        "train/mi": str(STEPS / 16),
+        "val/code_accuracy": str(accuracy(0, STEPS)),
+        "best/val/code_accuracy": str(accuracy(0, STEPS)),
+        "best_step": str(STEPS),
+        "test/code_accuracy": str(STEPS / 16),
+        "cause": "",
+        "reason": "",
+    }
+    assert {name: finished[name] for name in expected} == expected
+    assert finished["config_hash"] == load_study(str(path)).members[0].config_hash()
+    assert len(finished["git_commits"].removesuffix("-dirty")) == 12
+    assert float(finished["duration_seconds"]) >= 0
+    assert won["cause"] == "discriminator_won"
+    assert won["reason"] == "run stopped at step 5 (discriminator_won): D"
+    assert (won["steps"], won["test/code_accuracy"]) == ("5", str(4 / 16))
+    assert (nan["cause"], nan["test/code_accuracy"]) == ("non_finite", "")
+    assert crashed["reason"] == "training: exit code 1: RuntimeError: no luck in somewhere"
+    assert crashed["train/mi"] == str(5 / 16)
+    assert {path.name for path in TABLE.with_suffix("").rglob("*.*")} == {
+        *(f"{name}.csv" for name in rows),
+        "line-finish_seed0_overview.png",
+    }
+    assert "    1  crashed" in outcome.out
+    assert "acts: 3 of 4 done, 0 at work, 1 crashed\n" in outcome.out
+    assert "see    runs/acts/line-crash_seed0/*.log" in outcome.out
+
+
+def test_a_member_killed_from_outside_is_a_crash(
+    study: Command, write: Callable[..., Path]
+) -> None:
+    assert study(str(write("kill"))).code == 1
+    row = table()["line-kill_seed0"]
+    assert (row["outcome"], row["reason"]) == ("crashed", "training: killed by SIGKILL")
+    assert (row["steps"], row["duration_seconds"]) == ("5", "")
+
+
+def test_only_what_is_missing_runs(study: Command, write: Callable[..., Path]) -> None:
+    path = write("finish", "nan", "crash")
+    study(str(path))
+    Path("diary.txt").unlink()
+    assert study("--config", str(path)).code == 1
+    # The crash is tried again, from where it was.
+    assert diary() == ["fit-from-4 line-crash_seed0"]
+    before = table()
+    shutil.rmtree("runs")
+    Path("diary.txt").unlink()
+    assert study(str(path), "--only", "*-[fn]*").code == 0
+    assert not Path("diary.txt").exists()
+    assert table() == before
+
+
+def test_a_changed_member_runs_anew(study: Command, write: Callable[..., Path]) -> None:
+    assert study(str(write("finish"))).code == 0
+    before = table()["line-finish_seed0"]
+    path = write("finish", overrides={"another": 1})
+    assert study(str(path)).code == 0
+    after = table()["line-finish_seed0"]
+    assert after["config_hash"] != before["config_hash"]
+    assert diary().count("fit-from-0 line-finish_seed0") == 2
+    aside = Path("runs/acts") / f"line-finish_seed0.{before['config_hash']}"
+    assert (aside / "version_0/summary.json").is_file()
+    # Rows of members that a study no longer has stay in its table.
+    assert study(str(write("nan"))).code == 0
+    assert list(table()) == ["line-nan_seed0", "line-finish_seed0"]
+
+
+def test_a_failed_test_is_a_crash_and_repeated_alone(
+    study: Command, write: Callable[..., Path]
+) -> None:
+    broken = Path("runs/acts/line-finish_seed0/no_test")
+    broken.parent.mkdir(parents=True)
+    broken.touch()
+    path = write("finish")
+    assert study(str(path)).code == 1
+    row = table()["line-finish_seed0"]
+    assert (row["outcome"], row["reason"]) == ("crashed", "testing: exit code 1: OSError: no disk")
+    broken.unlink()
+    assert study(str(path)).code == 0
+    assert diary() == [
+        *("fit-from-0 line-finish_seed0", "end line-finish_seed0"),
+        *("test line-finish_seed0", "test line-finish_seed0"),
+    ]
+    assert table()["line-finish_seed0"]["outcome"] == "finished"
+    assert table()["line-finish_seed0"]["reason"] == ""
+
+
+def test_new_measures_are_added_without_training(
+    study: Command, write: Callable[..., Path]
+) -> None:
+    path = write("finish", "nan")
+    assert study(str(path)).code == 0
+    before = table()
+    checkpoint = Path("runs/acts/line-finish_seed0/version_0/checkpoints/last.ckpt")
+    checkpoint.write_text("16")
+    Path("diary.txt").unlink()
+    assert study(str(path), "--mode", "rescore").code == 0
+    assert diary() == ["test line-finish_seed0"]
+    changed = before["line-finish_seed0"] | {"test/code_accuracy": "1.0"}
+    assert table() == before | {"line-finish_seed0": changed}
+    checkpoint.unlink()
+    Path("diary.txt").unlink()
+    assert study(str(path), "--mode", "rescore").code == 0
+    assert not Path("diary.txt").exists()
+
+
+def test_members_run_side_by_side_on_one_thread_each(
+    study: Command, write: Callable[..., Path]
+) -> None:
+    path = write("slow", seeds=[0, 1, 2])
+    assert study(str(path), "--num_parallel", "2").code == 0
+    lines = [line.split() for line in Path("diary.txt").read_text().splitlines()]
+    assert {threads for _, _, threads in lines} == {"1"}
+    at_work, most = set(), 0
+    for event, name, _ in lines:
+        if event.startswith("fit"):
+            at_work.add(name)
+        elif event == "test":
+            at_work.discard(name)
+        most = max(most, len(at_work))
+    assert most == 2

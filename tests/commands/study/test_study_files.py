@@ -1,0 +1,173 @@
+"""What studies show while they run, hand to a cluster, and leave to be committed."""
+
+import io
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from infogan.commands.study import progress as study_progress
+from infogan.commands.study.definition import load_study
+from infogan.commands.study.progress import Progress, Screen, duration
+from infogan.commands.study.records import MemberFolder
+from infogan.commands.study.run_folder import RunFolder, read_rows
+from infogan.commands.study.table import CURVE_POINTS, thinned
+from tests.support import study_program
+from tests.support.studies import Command, table
+
+pytest_plugins = ["tests.support.study_fixtures"]
+
+
+# ---- what a run has left ------------------------------------------------------------------------
+
+
+def test_half_written_files_are_not_believed(tmp_path: Path) -> None:
+    (tmp_path / "summary.json").write_text('{"outcome": "finished", "st')
+    (tmp_path / "metrics.csv").write_text("step,train/mi\n1,0.5\n2,0.7\n3,0.")
+    run = RunFolder(tmp_path)
+    assert not run.has_ended
+    assert run.rows == [{"step": "1", "train/mi": "0.5"}, {"step": "2", "train/mi": "0.7"}]
+    assert run.total_steps is None
+
+
+@pytest.mark.parametrize(
+    ("trainer", "steps"),
+    [
+        ({"max_epochs": 5, "limit_train_batches": 10, "max_steps": -1}, 50),
+        ({"max_epochs": 5, "limit_train_batches": 10, "max_steps": 20}, 20),
+        ({"max_epochs": -1, "limit_train_batches": 10, "max_steps": 20}, 20),
+        ({"max_epochs": 5, "limit_train_batches": 1.0, "max_steps": -1}, None),
+        ({"max_epochs": None, "limit_train_batches": None, "max_steps": -1}, None),
+    ],
+)
+def test_the_length_of_a_run_is_read_from_its_config(
+    tmp_path: Path, trainer: dict[str, Any], steps: int | None
+) -> None:
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"trainer": trainer}))
+    assert RunFolder(tmp_path).total_steps == steps
+
+
+# ---- on a cluster ------------------------------------------------------------------------------
+
+
+def test_the_same_file_as_jobs(study: Command, write: Callable[..., Path]) -> None:
+    path = write("finish", "nan", seeds=[0, 1])
+    study(str(path), "--only", "line-nan_seed1")
+    script = study(str(path), "--mode", "sbatch", "--threads", "3").out
+    assert "#SBATCH --array=0-2\n" in script and "#SBATCH --cpus-per-task=3\n" in script
+    Path("srun").write_text(f'#!/bin/sh\nshift 2\nexec {" ".join(study_program.PROGRAM)} "$@"\n')
+    Path("srun").chmod(0o755)
+    for task in range(3):
+        environment = {**os.environ, "SLURM_ARRAY_TASK_ID": str(task)}
+        environment["PATH"] = f"{Path.cwd()}:{environment['PATH']}"
+        subprocess.run(["bash", "-euc", script], env=environment, check=True, capture_output=True)
+    assert list(table()) == ["line-nan_seed1"]
+    assert "4 rows in benchmarks/studies/acts.csv" in study(str(path), "--mode", "collect").out
+    assert [row["outcome"] for row in table().values()] == ["finished", "finished", "nan", "nan"]
+    nothing = study(str(path), "--mode", "sbatch")
+    assert nothing.code == 2 and "every member has a result already" in nothing.errors[0]
+
+
+# ---- what a person sees ------------------------------------------------------------------------
+
+
+class Terminal(io.StringIO):
+    """A terminal that remembers what was written to it."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def progress_of(name: str, state: str, write: Callable[..., Path]) -> Progress:
+    (member,) = load_study(str(write(name))).members
+    return Progress(MemberFolder(member, Path("runs/acts")), state)
+
+
+def test_status_says_it_in_one_line_a_member(study: Command, write: Callable[..., Path]) -> None:
+    study(str(write("finish", "won")))
+    lines = study(str(write("finish", "won", "nan")), "--mode", "status").out.splitlines()
+    assert lines[0].startswith("line-finish_seed0  finished     step      8  accuracy 0.889  in ")
+    assert lines[1].startswith("line-won_seed0     collapsed    step      5  accuracy 0.800  in ")
+    assert lines[1].endswith(" s  (discriminator_won): D")
+    assert lines[2] == "line-nan_seed0     waiting"
+    assert lines[3].startswith("acts: 2 of 3 done, 0 at work, about ")
+
+
+def test_time_left_is_by_the_pace_of_this_session(
+    command: Command, write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(study_progress.time, "monotonic", lambda: now)
+    progress = progress_of("slow", "training", write)
+    assert progress.line(16) == "line-slow_seed0   training     starting"
+    folder = progress.folder.path / "version_0"
+    folder.mkdir(parents=True)
+    trainer = {"max_epochs": 50, "limit_train_batches": 100.0, "max_steps": -1}
+    (folder / "config.yaml").write_text(yaml.safe_dump({"trainer": trainer}))
+    study_program.write_metrics(folder, 0, 4)
+    assert progress.line(0).endswith("step      4 of 5000  accuracy 0.800  time left ?")
+    now += 60
+    study_program.write_metrics(folder, 0, 6)
+    assert progress.line(0).endswith("step      6 of 5000  accuracy 0.857  41 h 37 min left")
+    assert [duration(s) for s in (59.4, 60, 3600)] == ["59 s", "1 min", "1 h 0 min"]
+
+
+def test_a_terminal_is_drawn_over(
+    command: Command, write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study_progress.shutil, "get_terminal_size", lambda: (60, 7))
+    members = [progress_of(f"a{i}", "waiting", write) for i in range(6)]
+    members[5].state = "training"
+    members[0].row, members[0].state = {"outcome": "nan", "reason": "x" * 99}, "nan"
+    out = Terminal()
+    screen = Screen("acts", members, 1, out)
+    screen.refresh()
+    first = out.getvalue()
+    assert [line.removesuffix("\x1b[K") for line in first.splitlines()] == [
+        "acts: 1 of 6 done, 1 at work",
+        "line-a0_seed0  nan          step      ?  xxxxxxxxxxxxxxxxxx",
+        "line-a1_seed0  waiting",
+        "line-a5_seed0  training     starting",
+        "... and 3 more",
+        "\x1b[J",
+    ]
+    screen.refresh()
+    assert out.getvalue() == first
+    members[5].state = "testing"
+    screen.refresh()
+    assert out.getvalue().removeprefix(first).startswith("\x1b[5Facts: 1 of 6 done")
+
+
+# ---- the committed files -----------------------------------------------------------------------
+
+
+def test_curves_are_thinned_to_means(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    lines = ["step,train/generator_loss,train/mi,val/code_accuracy,val/nmi"]
+    for step in range(1, 2 * CURVE_POINTS + 1):
+        lines.append(f"{step},{step},1.23456789,,")
+        if step % 100 == 0:
+            lines.append(f"{step},,,{step / 1000},1")
+    path.write_text("\n".join(lines) + "\n")
+    points = thinned(read_rows(path))
+    assert len(points) == CURVE_POINTS
+    assert points[0] == {"step": "2", "train/generator_loss": "1.5", "train/mi": "1.2346"}
+    assert points[49]["val/code_accuracy"] == "0.1" and points[49]["step"] == "100"
+    assert sum("val/code_accuracy" in point for point in points) == 2
+    assert thinned([]) == []
+
+
+def test_pictures_are_the_newest_there_are(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    assert run.picture("overview") is None
+    for step in ("step_00000100", "step_00000200"):
+        folder = tmp_path / "traversals" / step
+        folder.mkdir(parents=True)
+        (folder / "overview.png").touch()
+    assert run.picture("overview") == tmp_path / "traversals/step_00000200/overview.png"
+    (tmp_path / "overview.png").touch()
+    assert run.picture("overview") == tmp_path / "overview.png"

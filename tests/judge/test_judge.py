@@ -1,0 +1,131 @@
+"""The judge: the same weights for the same recipe, trained once, and right."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from datamodules import BasicPropDataModule, MNISTDataModule
+from infogan.judge import Judge, JudgedFactor, JudgeRecipe, find_judge, judged_factor
+from infogan.judge.cache import judge_path, load_judge
+from infogan.judge.networks import NETWORKS, TrunkClassifier
+from infogan.judge.training import labelled_training_images, train_judge
+from infogan.modules.classifier import ClassifierModule
+from tests.conftest import Outcome
+from tests.support.stripes import stripe_data, stripes
+
+FACTOR = JudgedFactor(0, "label", 4)
+RECIPE = JudgeRecipe(num_steps=60, batch_size=32)
+QUICK = replace(RECIPE, num_steps=8)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> MNISTDataModule:
+    """Return stripes as a GAN gets them: the training images without labels."""
+    made = stripe_data(tmp_path)
+    made.labelled = False
+    return made
+
+
+@pytest.mark.parametrize("network", list(NETWORKS))
+def test_it_learns_what_the_classes_are(data: MNISTDataModule, network: str) -> None:
+    """On held-out images, and on new ones whose classes are known."""
+    recipe = JudgeRecipe(network=network, num_steps=60, batch_size=32)  # type: ignore[arg-type]
+    judge = train_judge(labelled_training_images(data, FACTOR), recipe)
+    assert judge.held_out_accuracy > 0.95
+    assert judge.held_out_features.shape == (round(400 / 6), 128)
+    classes = torch.arange(40) % 4
+    features, seen = judge.judge(stripes(classes))
+    assert (seen == classes).float().mean() > 0.95
+    assert features.shape == (40, 128)
+    assert not judge.network.training
+
+
+def test_the_weights_are_a_function_of_recipe_and_images(data: MNISTDataModule) -> None:
+    """Whatever was drawn before, under any number of threads, also within a test."""
+    labelled = labelled_training_images(data, FACTOR)
+    first = train_judge(labelled, QUICK)
+    torch.rand(3)
+    state = torch.get_rng_state()
+    with torch.inference_mode():
+        again = train_judge(labelled, QUICK)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert again.digest == first.digest
+    assert torch.equal(again.held_out_features, first.held_out_features)
+    other = train_judge(labelled, replace(QUICK, seed=1))
+    assert other.digest != first.digest
+
+
+def test_the_supervised_classifier_is_d_s_trunk_with_q_s_head() -> None:
+    ours, reference = TrunkClassifier((1, 8, 8), 4), ClassifierModule(4, 1, 8)
+    reference.load_state_dict(ours.state_dict())
+    images = torch.rand(8, 1, 8, 8)
+    assert torch.equal(ours.eval()(images), reference.eval()(images))
+
+
+def test_it_is_trained_once(data: MNISTDataModule, tmp_path: Path) -> None:
+    """The second call reads the file, other recipes have other files, a damaged one is replaced."""
+    folder = tmp_path / "judges"
+    first = find_judge(data, FACTOR, QUICK, folder)
+    (path,) = folder.iterdir()
+    assert path == judge_path(folder, data.fingerprint(), FACTOR, QUICK)
+    written = path.stat().st_mtime_ns
+    again = find_judge(data, FACTOR, QUICK, folder)
+    assert path.stat().st_mtime_ns == written
+    assert (again.digest, again.held_out_accuracy) == (first.digest, first.held_out_accuracy)
+    assert torch.equal(again.held_out_features, first.held_out_features)
+    find_judge(data, FACTOR, replace(QUICK, num_steps=2), folder)
+    assert len(list(folder.iterdir())) == 2
+    path.write_bytes(path.read_bytes()[:1000])
+    assert load_judge(path, data.image_shape, 4, QUICK) is None
+    assert find_judge(data, FACTOR, QUICK, folder).digest == first.digest
+
+
+def test_the_digest_sees_every_weight(data: MNISTDataModule) -> None:
+    judge = train_judge(labelled_training_images(data, FACTOR), JudgeRecipe(num_steps=2))
+    digests = {judge.digest}
+    for tensor in judge.network.state_dict().values():
+        tensor.view(-1)[0] += 1
+        digests.add(judge.digest)
+    assert len(digests) == 1 + len(judge.network.state_dict())
+    assert Judge(judge.network, torch.empty(0, 0), 0.0).digest == judge.digest
+
+
+def test_which_factor_is_judged() -> None:
+    assert judged_factor(BasicPropDataModule("rectangles")) == (0, "left_height", 10)
+    assert judged_factor(BasicPropDataModule("line", continuous=True)) is None
+    assert judged_factor(object()) is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"network": "huge"},
+        {"num_steps": 1},
+        {"batch_size": 1},
+        {"learning_rate": 0.0},
+        {"held_out_share": 1.0},
+    ],
+)
+def test_wrong_recipes(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        JudgeRecipe(**wrong)  # type: ignore[arg-type]
+
+
+def test_the_command_trains_and_says_which_weights(
+    command: Callable[..., Outcome], data: MNISTDataModule, tmp_path: Path
+) -> None:
+    options = ("--data.data_dir", str(tmp_path), "--data.verify", "false")
+    small = ("--recipe.num_steps=60", "--recipe.batch_size=32", "--folder", str(tmp_path / "j"))
+    outcome = command("judge", "--data", "MNISTDataModule", *options, *small)
+    assert outcome.code == 0, outcome.err
+    expected = find_judge(data, FACTOR, RECIPE, tmp_path / "j")
+    assert f"weights     {expected.digest}\n" in outcome.out
+    assert f"accuracy    {expected.held_out_accuracy:.4f} of label on 67 training" in outcome.out
+    refused = command(
+        "judge", "--data", "BasicPropDataModule", "--data.variant", "line", "--data.continuous=true"
+    )
+    assert refused.code == 2
+    assert len(refused.errors) == 1 and "no discrete factor" in refused.errors[0]

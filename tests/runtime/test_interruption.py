@@ -1,0 +1,342 @@
+"""A signal ends all ranks after the same batch, with the state saved; the run then goes on."""
+
+import os
+import signal
+import stat
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.plugins.environments import LightningEnvironment, SLURMEnvironment
+
+from infogan.callbacks.collapse import CollapseStopping
+from infogan.callbacks.progress import update
+from infogan.callbacks.stopping import RunStoppedError
+from infogan.loggers.wandb_run import WandbRun
+from infogan.runtime.checkpoints import AtomicCheckpointIO, read_checkpoint
+from infogan.runtime.launching import given_topology, with_own_plugins
+from infogan.runtime.signals import RunInterruptedError, SignalFlag
+from infogan.runtime.slurm import requeue, slurm_job
+from tests.conftest import TINY, Outcome
+from tests.support.resumable import (
+    BATCHES_AN_EPOCH,
+    Result,
+    Stop,
+    assert_equal,
+    in_child,
+    result,
+    run,
+)
+from tests.support.small_gan import Script, fit, gan
+
+Command = Callable[..., Outcome]
+INTERRUPTED = 7
+
+
+class Send(pl.Callback):
+    """Send a signal to one rank's own process, after a batch or within a validation."""
+
+    def __init__(self, signum: int, step: int, rank: int = 0, in_validation: bool = False) -> None:
+        self.signum, self.step, self.rank, self.in_validation = signum, step, rank, in_validation
+
+    def send(self, trainer: pl.Trainer) -> None:
+        if trainer.global_step == self.step and trainer.global_rank == self.rank:
+            os.kill(os.getpid(), self.signum)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if not self.in_validation:
+            self.send(trainer)
+
+    def on_validation_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if self.in_validation:
+            self.send(trainer)
+
+
+def interrupted(folder: Path, *callbacks: pl.Callback, **settings: Any) -> None:
+    """Run, and leave with an exit code of its own if the run is interrupted."""
+    try:
+        run(folder, *callbacks, **settings)
+    except Exception as error:
+        # Forked ranks report their traceback as text.
+        if isinstance(error, RunInterruptedError) or "RunInterruptedError: run int" in str(error):
+            sys.exit(INTERRUPTED)
+        raise
+
+
+@pytest.fixture(scope="module")
+def references(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Result]:
+    """Return a function that gives what an undisturbed run of these settings leaves."""
+    folder = tmp_path_factory.mktemp("references")
+    known: dict[str, Result] = {}
+
+    def reference(**settings: Any) -> Result:
+        name = str(settings)
+        if name not in known:
+            assert in_child(run, folder / name, **settings) == 0
+            known[name] = result(folder / name)
+        return known[name]
+
+    return reference
+
+
+@pytest.mark.parametrize(
+    ("settings", "sent"),
+    [
+        ({}, Send(signal.SIGTERM, 17)),
+        ({}, Send(signal.SIGUSR1, BATCHES_AN_EPOCH)),
+        ({}, Send(signal.SIGTERM, BATCHES_AN_EPOCH, in_validation=True)),
+        ({"val_check_interval": 4}, Send(signal.SIGTERM, 14)),
+        ({"val_check_interval": 4}, Send(signal.SIGTERM, 14, in_validation=True)),
+        ({"max_steps": 14}, Send(signal.SIGTERM, 14)),
+        ({"devices": 2}, Send(signal.SIGTERM, 17, rank=1)),
+        # Three gradients have more than one order to be added up in.
+        ({"devices": 3}, Send(signal.SIGUSR1, 13, rank=0)),
+    ],
+    ids=lambda value: (
+        f"{value.step}{' in validation' * value.in_validation}"
+        if isinstance(value, Send)
+        else str(value)
+    ),
+)
+def test_an_interrupted_run_ends_as_if_undisturbed(
+    tmp_path: Path, references: Callable[..., Result], settings: dict[str, Any], sent: Send
+) -> None:
+    assert in_child(interrupted, tmp_path, sent, **settings) == INTERRUPTED
+    checkpoint = read_checkpoint(tmp_path / "small/version_0/checkpoints/last.ckpt")
+    assert checkpoint["global_step"] == sent.step
+    assert in_child(run, tmp_path, **settings) == 0
+    assert_equal(result(tmp_path), references(**settings))
+
+
+def test_a_collapse_stops_a_resumed_run_where_it_stops_the_undisturbed(tmp_path: Path) -> None:
+    """The checkpoint is of step 6; D has won since step 5, in a window of 8 batches."""
+
+    def stopped_at(ckpt_path: Path | None, *callbacks: pl.Callback) -> int:
+        script = Script(lambda step: step >= 5)
+        watch = CollapseStopping(window=8, warmup_steps=0, every_n_steps=2, ratio_threshold=0.5)
+        with pytest.raises(RunStoppedError) as stopped:
+            fit(gan(), script, watch, *callbacks, steps=30, ckpt_path=ckpt_path)
+        assert stopped.value.outcome == "discriminator_won"
+        return stopped.value.step
+
+    path = tmp_path / "window.ckpt"
+    whole = stopped_at(None, Stop(6, lambda trainer: trainer.save_checkpoint(path)))
+    assert whole == stopped_at(path)
+    forgetful = torch.load(path, weights_only=True)
+    assert len(forgetful.pop("collapse_window")["recorded"]) == 6
+    torch.save(forgetful, path)
+    assert stopped_at(path) > whole
+
+
+def test_a_killed_rank_of_two_costs_the_epoch_and_nothing_else(
+    tmp_path: Path, references: Callable[..., Result]
+) -> None:
+    def die_on_second(trainer: pl.Trainer) -> None:
+        if trainer.global_rank == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    stop = Stop(17, die_on_second)
+    assert in_child(run, tmp_path, stop, devices=2, every_n_minutes=0.0) == 1
+    assert in_child(run, tmp_path, devices=2) == 0
+    assert_equal(result(tmp_path), references(devices=2))
+
+
+def test_the_command_says_how_to_go_on_and_its_exit_code_names_the_signal(
+    command: Command,
+) -> None:
+    sent = "--trainer.callbacks+=tests.runtime.test_interruption.Send"
+    outcome = command(
+        *("fit", "--config", "infogan_mnist.yaml", *TINY),
+        *(sent, f"--trainer.callbacks.signum={signal.SIGTERM.value}", "--trainer.callbacks.step=1"),
+    )
+    assert outcome.code == 143
+    (line,) = outcome.errors
+    assert line == (
+        "error: run interrupted by SIGTERM at step 1, saved as "
+        "runs/infogan_mnist/version_0/checkpoints/last.ckpt; go on with --ckpt_path last"
+    )
+    # The trainer has given the signals back.
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_forked_helper_does_not_take_the_signal_for_its_own() -> None:
+    flag = SignalFlag()
+
+    def helper() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert flag.received == 0
+
+    def main() -> None:
+        flag.install()
+        assert in_child(helper) == 0
+        os.kill(os.getpid(), signal.SIGUSR1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert flag.received == signal.SIGTERM
+
+    assert in_child(main) == 0
+
+
+# ---- Slurm and torchrun, as far as it goes without them ----------------------------------------
+
+
+@pytest.fixture
+def scontrol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Return a function that puts a script in the place of `scontrol`; its log names the calls."""
+    for name in [name for name in os.environ if name.startswith("SLURM_")]:
+        monkeypatch.delenv(name)
+    log = tmp_path / "calls"
+
+    def install(script: str) -> Path:
+        program = tmp_path / "bin" / "scontrol"
+        program.parent.mkdir()
+        program.write_text(f"#!/bin/sh\necho $* >> {log}\n{script}\n")
+        program.chmod(program.stat().st_mode | stat.S_IXUSR)
+        monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+        monkeypatch.setattr("infogan.runtime.slurm.time.sleep", lambda seconds: None)
+        return log
+
+    return install
+
+
+@pytest.mark.parametrize(
+    ("signum", "preempted_at", "calls"),
+    [
+        (signal.SIGUSR1, "None", "requeue 1234\n"),
+        (signal.SIGTERM, "None", "show job --oneliner 1234\n"),
+        (signal.SIGTERM, "2026-11-24", "show job --oneliner 1234\nrequeue 1234\n"),
+    ],
+)
+def test_a_job_is_requeued_in_time_or_if_preempted_but_not_if_cancelled(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    scontrol: Callable[[str], Path],
+    signum: int,
+    preempted_at: str,
+    calls: str,
+) -> None:
+    log = scontrol(f"echo JobId=1234 PreemptTime={preempted_at} EndTime=2026-11-25")
+    monkeypatch.setenv("SLURM_JOB_ID", "1234")
+    assert in_child(interrupted, tmp_path, Send(signum, 3)) == INTERRUPTED
+    assert log.read_text() == calls
+
+
+def test_requeueing_can_be_turned_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scontrol: Callable[[str], Path]
+) -> None:
+    log = scontrol("exit 0")
+    monkeypatch.setenv("SLURM_JOB_ID", "1234")
+    sent = Send(signal.SIGUSR1, 3)
+    assert in_child(interrupted, tmp_path, sent, requeue_job=False) == INTERRUPTED
+    assert not log.exists()
+
+
+def test_requeueing_is_tried_again_when_the_signal_has_hit_scontrol(
+    scontrol: Callable[[str], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    log = scontrol(
+        '[ $(wc -l < "$0.log" 2>/dev/null || echo 0) -ge 2 ] && exit 0\n'
+        'echo >> "$0.log"; kill -KILL $$'
+    )
+    requeue("7")
+    assert log.read_text() == "requeue 7\n" * 3
+    assert caplog.messages == ["Slurm job 7 is in the queue again"]
+
+
+def test_a_job_that_cannot_be_requeued_says_what_to_do(scontrol: Callable[[str], Path]) -> None:
+    scontrol("echo Invalid job >&2; exit 1")
+    with pytest.warns(UserWarning, match=r"job 7 cannot be requeued \(Invalid job\): submit it"):
+        requeue("7")
+
+
+def test_an_array_job_is_known_by_its_task(monkeypatch: pytest.MonkeyPatch, scontrol: Any) -> None:
+    assert slurm_job() is None
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
+    assert slurm_job() == "12"
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "11")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
+    assert slurm_job() == "11_3"
+
+
+SLURM = {
+    "SLURM_JOB_ID": "1",
+    "SLURM_JOB_NAME": "train",
+    "SLURM_NTASKS": "8",
+    "SLURM_NTASKS_PER_NODE": "4",
+    "SLURM_NNODES": "2",
+}
+TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "6", "LOCAL_WORLD_SIZE": "2"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "topology"),
+    [
+        ({}, {}),
+        (SLURM, {"num_nodes": 2, "devices": 4}),
+        ({**SLURM, "SLURM_JOB_NAME": "interactive"}, {}),
+        (TORCHRUN, {"num_nodes": 3, "devices": 2}),
+    ],
+    ids=["none", "slurm", "interactive", "torchrun"],
+)
+def test_the_launcher_rules_over_nodes_and_devices(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], topology: dict[str, int]
+) -> None:
+    for name in [n for n in os.environ if n.startswith(("SLURM_", "TORCHELASTIC_"))]:
+        monkeypatch.delenv(name)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert given_topology() == topology
+
+
+def test_lightnings_own_requeueing_is_off_in_a_slurm_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [type(plugin) for plugin in with_own_plugins(None)] == [AtomicCheckpointIO]
+    for name, value in SLURM.items():
+        monkeypatch.setenv(name, value)
+    safe, environment = with_own_plugins([])
+    assert isinstance(safe, AtomicCheckpointIO) and isinstance(environment, SLURMEnvironment)
+    assert not environment.auto_requeue
+    given = [LightningEnvironment(), AtomicCheckpointIO()]
+    assert with_own_plugins(given) == given
+
+
+class Gone:
+    """A W&B run whose service has ended."""
+
+    id, disabled = "abc", True
+
+    @property
+    def summary(self) -> "Gone":
+        return self
+
+    def log(self, *_: Any, **__: Any) -> None:
+        raise ConnectionResetError("Connection lost")
+
+    update = log
+
+
+def test_a_run_is_saved_although_the_signal_has_ended_wandb(tmp_path: Path) -> None:
+    """Slurm signals W&B's service, too, which ends before the batch does."""
+    wandb_run = WandbRun(id="abc")
+    gone: Any = Gone()
+    wandb_run._experiment = gone
+    for step in (1, 2):
+        with nullcontext() if step > 1 else pytest.warns(UserWarning, match="service has ended"):
+            wandb_run.log_metrics({"a": 1.0}, step=step)
+    assert wandb_run.position() == {"id": "abc"}
+    with pytest.warns(UserWarning, match=r"not got the summary \(Connection lost\)"):
+        update(Gone(), {"steps": 1})
+
+
+def test_usr1_before_the_training_does_not_end_the_program(command: Command) -> None:
+    """In a process of its own, which has not heard of the signal before."""
+
+    def parse_and_be_signalled() -> None:
+        signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+        command("fit", "--config=infogan_mnist.yaml", "--print_config")
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    assert in_child(parse_and_be_signalled) == 0

@@ -1,0 +1,55 @@
+"""The default precision: what the hardware computes fastest, unless the config says otherwise."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from infogan.runtime.precision import native_precision
+from tests.commands.test_cli import FIT, RUN, Command
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "has_gpu", "gpu_units", "cpu_units", "expected"),
+    [
+        ("auto", False, False, True, "bf16-mixed"),
+        ("auto", False, True, False, "32-true"),
+        ("auto", True, True, False, "bf16-mixed"),
+        ("auto", True, False, True, "32-true"),
+        ("gpu", True, True, False, "bf16-mixed"),
+        ("cpu", True, True, False, "32-true"),
+        ("cpu", True, False, True, "bf16-mixed"),
+    ],
+)
+def test_the_device_that_trains_decides(
+    accelerator: str,
+    has_gpu: bool,
+    gpu_units: bool,
+    cpu_units: bool,
+    expected: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
+    # Emulated bfloat16, which every GPU has, does not count.
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: gpu_units)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: cpu_units)
+    assert native_precision(accelerator) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [([], "bf16-mixed"), (["--trainer.precision=32-true"], "32-true")],
+    ids=["by itself", "as given"],
+)
+def test_fit_trains_in_it_unless_the_config_says_otherwise(
+    given: list[str],
+    expected: str,
+    command: Command,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        "infogan.commands.lightning.native_precision", lambda accelerator: "bf16-mixed"
+    )
+    assert command(*FIT, *given).code == 0
+    assert json.loads(Path(RUN, "summary.json").read_text())["precision"] == expected
