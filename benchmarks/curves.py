@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 from infogan.commands.study.run_folder import RunFolder
-from infogan.commands.study.table import CURVES, as_csv, thinned, write_atomically
+from infogan.commands.study.table import CURVES, as_csv, thinned
+from infogan.files import write_file
 
 
 def keep(out_dir: Path, folder: Path) -> None:
@@ -18,9 +19,9 @@ def keep(out_dir: Path, folder: Path) -> None:
     if not run.rows or not run.summary:
         sys.exit(f"error: {folder} is no run folder of a run that has ended")
     columns = ("step", *CURVES)
-    write_atomically(out_dir / f"{folder.parent.name}.csv", as_csv(thinned(run.rows), columns))
+    write_file(out_dir / f"{folder.parent.name}.csv", as_csv(thinned(run.rows), columns))
     summary = {name: value for name, value in run.summary.items() if name != "run_folder"}
-    write_atomically(out_dir / f"{folder.parent.name}.json", json.dumps(summary, indent=2) + "\n")
+    write_file(out_dir / f"{folder.parent.name}.json", json.dumps(summary, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,72 @@
 """Files on the local disk: where the project's own lie, and writes that a kill cannot damage."""
 
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 # The folder of `cli.py`, or the one of installed packages: `configs/` and `studies/` lie in it.
 ROOT = Path(__file__).resolve().parent.parent
+
+
+@contextmanager
+def replacing(path: Path, shared: bool = False, sync: bool = True) -> Iterator[Path]:
+    """Yield the path of a file to write, which takes the place of `path` when the block ends.
+
+    A kill, an error or a full disk at any moment leaves `path` as it was. What a kill leaves beside
+    it, `.NAME.part`, the next write uses up.
+
+    Args:
+        path: The file to make or replace; its folder is made.
+        shared: Whether several processes may write it at once; the last one stays.
+        sync: Whether to bring the file to the disk, so that it survives a loss of power, too.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Beside it, because a rename is atomic only within a file system.
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part" if shared else part_name(path))
+    try:
+        yield part
+        if sync:
+            _sync(part)
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    if sync:
+        _sync(path.parent)
+
+
+def write_file(
+    path: Path, content: str | bytes, *, shared: bool = False, sync: bool = True
+) -> None:
+    """Write a text in UTF-8, or bytes, so that readers see the whole of it or what was before.
+
+    Args:
+        path: The file to make or replace; its folder is made.
+        content: All that it holds.
+        shared: Whether several processes may write it at once.
+        sync: Whether to bring it to the disk.
+
+    Raises:
+        OSError: If it cannot be written; the older file is then as it was.
+    """
+    with replacing(path, shared, sync) as part:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def part_name(path: Path) -> str:
+    """Return the name under which a file is written until it is whole."""
+    return f".{path.name}.part"
+
+
+def _sync(path: Path) -> None:
+    """Bring a file's bytes, or a folder's names, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

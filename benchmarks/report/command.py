@@ -8,8 +8,9 @@ from typing import Any
 
 from benchmarks.report.data import NO_DATA, Gaps, Studies
 from infogan.commands.study.definition import load_study
-from infogan.commands.study.records import RESULTS, write_atomically
+from infogan.commands.study.records import RESULTS
 from infogan.errors import ConfigurationError
+from infogan.files import write_file
 
 TEMPLATE = Path(__file__).parent / "results.md.jinja"
 
@@ -59,7 +60,7 @@ def report(
         raise ConfigurationError(f"{template}, line {line_of(error)}: {error}") from error
     if gaps.found:
         text = f"> **Draft**: {len(gaps.found)} placeholders have no data yet.\n\n{text}"
-    write_atomically(output, text.rstrip() + "\n")
+    write_file(output, text.rstrip() + "\n")
     print(f"written  {output}")
     for gap in gaps.found:
         print(f"no data  {gap}", file=sys.stderr)

@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import BasePredictionWriter
 from torch import Tensor
 
+from infogan.files import replacing
 from infogan.latents import LatentCode, code_names
 from infogan.modules.infogan import InfoGANModule
 
@@ -37,8 +38,7 @@ class CodeWriter(BasePredictionWriter):
         path = Path(trainer.log_dir or ".") / self.filename
         if trainer.world_size > 1:
             path = path.with_stem(f"{path.stem}-rank{trainer.global_rank}")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", newline="") as file:
+        with replacing(path) as part, part.open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["image", *code_names(pl_module.latents.codes)])
             first = trainer.global_rank

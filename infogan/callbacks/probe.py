@@ -12,6 +12,7 @@ from torch import Tensor
 from torchmetrics.aggregation import CatMetric
 
 from infogan.callbacks.judging import factor_to_judge, ready_judge
+from infogan.files import replacing
 from infogan.judge import Judge, JudgedFactor, JudgeRecipe
 from infogan.judge.training import LabelledData, labelled_training_images
 from infogan.metrics.probe import kmeans_accuracy, linear_probe_accuracy
@@ -154,8 +155,7 @@ def accuracy_of(classifier: Judge, images: Tensor, labels: Tensor) -> float:
 
 def write_rows(path: Path, rows: list[tuple[str, int, float]]) -> None:
     """Write the accuracy of each method and seed as a CSV."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
+    with replacing(path) as part, part.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("method", "seed", "accuracy"))
         writer.writerows(rows)

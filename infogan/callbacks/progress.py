@@ -11,6 +11,7 @@ from pytorch_lightning.callbacks import TQDMProgressBar
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
+from infogan.files import write_file
 from infogan.loggers.paths import run_folder
 
 SHOWN = {
@@ -97,9 +98,7 @@ class RunSummary(pl.Callback):
             **{f"last/{name}": value for name, value in plain(trainer.callback_metrics).items()},
         }
         if trainer.is_global_zero and folder is not None:
-            path = folder / "summary.json"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(summary, indent=2) + "\n")
+            write_file(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
             for logger in trainer.loggers:
                 tracked: Any = getattr(getattr(logger, "experiment", None), "summary", None)
                 if hasattr(tracked, "update"):  # W&B

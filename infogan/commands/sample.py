@@ -14,6 +14,7 @@ from torch import Tensor
 
 from infogan.commands.outputs import check_new, new_folder
 from infogan.errors import ConfigurationError
+from infogan.files import replacing
 from infogan.latents import LatentCode, LatentSpec, code_names
 from infogan.modules.gan import GANModule
 from infogan.modules.loading import open_gan
@@ -177,9 +178,9 @@ def save_arrays(path: Path, images: Tensor, latent: Tensor, latents: LatentSpec)
     codes = dict(zip(names, latents.split_codes(latent), strict=True))
     tensors = {"images": images, "noise": latent[:, : latents.noise_dim], **codes}
     arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in tensors.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("xb") as file:
+    with replacing(path) as part, part.open("wb") as file:
         np.savez_compressed(file, **arrays)
+        check_new(path)
 
 
 def save_pictures(path: Path, images: Tensor, latent: Tensor, latents: LatentSpec) -> None:

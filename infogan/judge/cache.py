@@ -3,13 +3,13 @@
 import hashlib
 import os
 import pickle
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from infogan.files import replacing
 from infogan.judge.networks import NETWORKS
 from infogan.judge.training import (
     Judge,
@@ -55,15 +55,13 @@ def judge_path(folder: Path, fingerprint: str, factor: JudgedFactor, recipe: Jud
 
 def save_judge(judge: Judge, path: Path) -> None:
     """Write a judge at once or not at all: several runs may do so at a time."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     content = {
         "state_dict": judge.network.state_dict(),
         "held_out_features": judge.held_out_features,
         "held_out_accuracy": judge.held_out_accuracy,
     }
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-        torch.save(content, file)
-    Path(file.name).replace(path)
+    with replacing(path, shared=True) as part:
+        torch.save(content, part)
 
 
 def load_judge(

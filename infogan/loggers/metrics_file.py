@@ -7,7 +7,7 @@ from typing import Any
 
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 
-from infogan.runtime.checkpoints import part_of, replace
+from infogan.files import replacing
 
 Row = dict[str, Any]
 
@@ -38,9 +38,8 @@ class MetricsFile(ExperimentWriter):
         if new_columns:
             self.metrics_keys = sorted({*self.metrics_keys, *new_columns})
             written = read_rows(self.path) if self.num_rows else []
-            part = part_of(self.path)
-            self._write(part, "w", [*written, *self.metrics])
-            replace(part, self.path)
+            with replacing(self.path) as part:
+                self._write(part, "w", [*written, *self.metrics])
         else:
             self._write(self.path, "a", self.metrics)
         self.num_rows += len(self.metrics)

@@ -13,6 +13,7 @@ from pytorch_lightning.loggers.logger import rank_zero_experiment
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 
 from infogan.errors import ConfigurationError
+from infogan.files import write_file
 from infogan.latents import LatentCode
 
 # Seconds to wait for a W&B server before the run goes on offline.
@@ -222,10 +223,8 @@ class WandbRun(WandbLogger):
         run = self.experiment
         url = None if run.offline else run.url
         record = {"id": run.id, "project": run.project, "url": url, "sent": self.sent}
-        part = path.with_name(f".{path.name}.part")
-        part.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(record, indent=2) + "\n")
-        part.replace(path)
+        # Not brought to the disk: it is written as often as values are logged.
+        write_file(path, json.dumps(record, indent=2) + "\n", sync=False)
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:

@@ -9,6 +9,8 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from infogan.files import replacing
+
 INK, PAPER = 32, 255
 FONT_SIZE = 15
 
@@ -68,8 +70,8 @@ def side_by_side(pictures: Sequence[np.ndarray]) -> UInt8[np.ndarray, "h w 3"]:
 
 def save_png(path: Path, picture: np.ndarray) -> None:
     """Write one picture, making its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture).save(path)
+    with replacing(path) as part:
+        Image.fromarray(picture).save(part, "PNG")
 
 
 def save_animation(path: Path, frames: Sequence[Path], seconds: float) -> None:

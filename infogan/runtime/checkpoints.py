@@ -1,6 +1,5 @@
 """Checkpoints that a kill cannot damage, and that are checked when they are read."""
 
-import os
 import pickle
 import shutil
 import zipfile
@@ -14,6 +13,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.utilities import rank_zero_info
 
 from infogan.errors import ConfigurationError
+from infogan.files import replacing
 
 
 class CheckpointError(ConfigurationError):
@@ -39,17 +39,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         if not is_local(path):
             super().save_checkpoint(checkpoint, path, storage_options)
             return
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = part_of(path)
         try:
-            with part.open("wb") as file:
+            with replacing(Path(path)) as part, part.open("wb") as file:
                 torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            replace(part, path)
         except (OSError, RuntimeError) as error:
-            part.unlink(missing_ok=True)
             # torch hides what the file system said behind an error of its own.
             cause = error if isinstance(error, OSError) else error.__context__
             if not isinstance(cause, OSError):
@@ -145,28 +138,12 @@ def read(path: Path, map_location: Any) -> dict[str, Any]:
 def keep_as_previous(path: Path) -> None:
     """Let the checkpoint at `path` also be `NAME-previous`, which replaces the one before it."""
     previous = path.with_stem(f"{path.stem}-previous")
-    part = part_of(previous)
-    part.unlink(missing_ok=True)
-    try:
-        part.hardlink_to(path)
-    except OSError:
-        shutil.copy2(path, part)  # a file system without hard links
-    replace(part, previous)
-
-
-def part_of(path: Path) -> Path:
-    """Return where a file is written before it gets its name; left-overs are written over."""
-    return path.with_name(f".{path.name}.part")
-
-
-def replace(part: Path, path: Path) -> None:
-    """Give a finished file its name, and bring the name to the disk."""
-    part.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    with replacing(previous) as part:
+        part.unlink(missing_ok=True)
+        try:
+            part.hardlink_to(path)
+        except OSError:
+            shutil.copy2(path, part)  # a file system without hard links
 
 
 def is_local(path: str | Path) -> bool:

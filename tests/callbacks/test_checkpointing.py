@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from infogan.errors import ConfigurationError
-from infogan.loggers import RunFolder, metrics_file
+from infogan.loggers import RunFolder
 from infogan.loggers.metrics_file import MetricsFile, read_rows
 from infogan.runtime import checkpoints
 from infogan.runtime.checkpoints import (
@@ -66,7 +66,7 @@ def write_half(thing: Any, file: Any) -> None:
 
 
 def rename_and_die(part: Path, path: Path) -> None:
-    part.replace(path)
+    part.rename(path)
     die()
 
 
@@ -74,9 +74,9 @@ def rename_and_die(part: Path, path: Path) -> None:
     ("where", "name", "function", "newest"),
     [
         (checkpoints.torch, "save", write_half, 1),
-        (checkpoints.os, "fsync", die, 1),
-        (checkpoints, "replace", die, 1),
-        (checkpoints, "replace", rename_and_die, 2),
+        (os, "fsync", die, 1),
+        (Path, "replace", die, 1),
+        (Path, "replace", rename_and_die, 2),
     ],
     ids=["half written", "not on the disk", "not renamed", "renamed"],
 )
@@ -324,7 +324,7 @@ def test_a_kill_while_the_log_gets_a_new_column_loses_no_row(
     log.log_metrics({"b": 0.5}, step=2)
 
     def save_and_die() -> None:
-        monkeypatch.setattr(metrics_file, "replace", die)
+        monkeypatch.setattr(Path, "replace", die)
         log.save()
 
     assert in_child(save_and_die) == -signal.SIGKILL

@@ -11,6 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from infogan.errors import ConfigurationError
+from infogan.files import write_file
 from infogan.pictures.grids import annotate, save_png, tile, to_bytes
 
 PICTURE_COLUMNS = 15
@@ -131,7 +132,7 @@ class Report:
             "",
             *[f"- {line}" for line in setting],
         ]
-        (self.folder / "results.md").write_text("\n".join(lines) + "\n")
+        write_file(self.folder / "results.md", "\n".join(lines) + "\n")
         return table
 
     def table(self, num_categories: int) -> str:

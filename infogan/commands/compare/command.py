@@ -8,6 +8,7 @@ from infogan.commands.compare.page import comparison_page
 from infogan.commands.compare.run_folder import find_runs, read_run
 from infogan.commands.compare.table import as_text_table, measure_facts, run_labels, setting_facts
 from infogan.errors import ConfigurationError
+from infogan.files import write_file
 
 
 def compare(
@@ -42,8 +43,7 @@ def compare(
     if out is not None:
         page = comparison_page(records)
         try:
-            Path(out).parent.mkdir(parents=True, exist_ok=True)
-            Path(out).write_text(page, encoding="utf-8")
+            write_file(Path(out), page)
         except OSError as error:
             raise ConfigurationError(
                 f"out={out} cannot be written ({error.strerror}); give another name with --out"

@@ -9,18 +9,11 @@ from pathlib import Path
 from infogan import __version__
 from infogan.commands.study.definition import ROOT, Member
 from infogan.commands.study.run_folder import ACCURACY, OUTCOMES, Row, RunFolder, newest_run
+from infogan.files import write_file
 
 # Ends after which there is nothing left to run; a crash is tried again by the next study.
 RESULTS = frozenset(OUTCOMES.values())
 CODE = ("cli.py", "infogan", "datamodules", "configs")
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that a kill leaves the old or the new content."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(text)
-    beside.replace(path)
 
 
 def code_commit() -> str:
@@ -66,7 +59,7 @@ class MemberFolder:
         if commit not in commits:
             commits.append(commit)
         record = {"config_hash": config_hash, "git_commits": " ".join(commits)}
-        write_atomically(self.path / "member.json", json.dumps(record, indent=2) + "\n")
+        write_file(self.path / "member.json", json.dumps(record, indent=2) + "\n")
 
     def row(self) -> Row:
         """Return the row that was recorded for this definition; empty if there is none."""
@@ -103,7 +96,7 @@ class MemberFolder:
             **(measures(run, self.path / "test") if run is not None else {}),
         }
         row = {name: value for name, value in row.items() if value != ""}
-        write_atomically(self.path / "row.json", json.dumps(row, indent=2) + "\n")
+        write_file(self.path / "row.json", json.dumps(row, indent=2) + "\n")
         return row
 
     def _read(self, name: str) -> Row:

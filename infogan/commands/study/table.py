@@ -9,8 +9,9 @@ from PIL import Image, ImageChops
 
 from infogan.commands.study.definition import Study
 from infogan.commands.study.lock import Lock
-from infogan.commands.study.records import RESULTS, MemberFolder, write_atomically
+from infogan.commands.study.records import RESULTS, MemberFolder
 from infogan.commands.study.run_folder import Row, columns, newest_run, read_rows
+from infogan.files import replacing, write_file
 
 FACTS = ("study", "setting", "seed")
 ENDS = ("config", "config_hash", "git_commits", "outcome", "cause", "reason", "precision", "steps")
@@ -63,7 +64,7 @@ class Table:
                     self._collect_files(folder)
             ordered = self._ordered(rows)
             if ordered:
-                write_atomically(self.path, as_csv(ordered, self._columns(ordered)))
+                write_file(self.path, as_csv(ordered, self._columns(ordered)))
         return len(ordered)
 
     def _collect_files(self, folder: MemberFolder) -> None:
@@ -72,7 +73,7 @@ class Table:
         if run is None:
             return
         curve = thinned(run.rows)
-        write_atomically(self.data_dir / "curves" / f"{name}.csv", as_csv(curve, ["step", *CURVES]))
+        write_file(self.data_dir / "curves" / f"{name}.csv", as_csv(curve, ["step", *CURVES]))
         for title in folder.member.pictures:
             picture = run.picture(title)
             if picture is not None:
@@ -137,9 +138,9 @@ def mean_of(rows: Sequence[Row]) -> Row:
 
 def save_small(source: Path, target: Path) -> None:
     """Copy a PNG, in gray if it has no colour, as small as PNG makes it."""
-    target.parent.mkdir(parents=True, exist_ok=True)
     with Image.open(source) as opened:
         image = opened.convert("RGB")
     red, green, blue = image.split()
     is_gray = not any(ImageChops.difference(red, c).getbbox() for c in (green, blue))
-    (red if is_gray else image).save(target, optimize=True)
+    with replacing(target) as part:
+        (red if is_gray else image).save(part, "PNG", optimize=True)
