@@ -6,8 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# The folder of `cli.py`, or the one of installed packages: `configs/` and `studies/` lie in it.
+# The folder that the package lies in: a checkout, or the one of installed packages.
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def shipped(folder: str) -> Path:
+    """Return the folder of the shipped `configs` or `studies`.
+
+    They lie inside the installed package, and beside the package in a checkout.
+    """
+    installed = ROOT / "infogan" / folder
+    return installed if installed.is_dir() else ROOT / folder
 
 
 @contextmanager

@@ -1,15 +1,12 @@
 """What ran: the config, the versions of the code and of the data, in every tracker."""
 
-import subprocess
-from pathlib import Path
-
 import torch
 import yaml
 from pytorch_lightning.cli import SaveConfigCallback
 from pytorch_lightning.core import LightningModule
 from pytorch_lightning.trainer import Trainer
 
-from infogan import __version__
+from infogan.version import code_version
 
 
 class LoggedConfig(SaveConfigCallback):
@@ -27,13 +24,3 @@ class LoggedConfig(SaveConfigCallback):
         }
         for logger in trainer.loggers:
             logger.log_hyperparams(facts)
-
-
-def code_version() -> str:
-    """Return the package's version, with the git commit where there is a checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return __version__
-    return f"{__version__}+{result.stdout.strip()}" if result.returncode == 0 else __version__

@@ -29,7 +29,7 @@ from infogan.callbacks.quality import SampleQuality
 from infogan.callbacks.traversal import LatentTraversal
 from infogan.callbacks.validity import SampleValidity
 from infogan.errors import ConfigurationError, as_configuration_error, one_line
-from infogan.files import ROOT
+from infogan.files import shipped
 from infogan.kernels.memory import keep_freed_memory
 from infogan.loggers import RunFolder, TensorBoardRun, WandbRun, connect
 from infogan.loggers.wandb_run import RunLabels
@@ -39,11 +39,11 @@ from infogan.runtime.precision import native_precision
 from infogan.runtime.signals import ignore_usr1
 from infogan.runtime.strategies import check_strategy, register_strategies
 
-CONFIG_FOLDER = ROOT / "configs"
+CONFIG_FOLDER = shipped("configs")
 
 
 def find_config(name: str) -> str:
-    """Return a config's path: as given, else of that name in `configs/` beside `cli.py`.
+    """Return a config's path: as given, else of that name among the shipped ones.
 
     Raises:
         ConfigurationError: If there is neither.

@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+from infogan import __version__
+
 
 def lightning(argv: list[str]) -> None:
     """Run one of Lightning's verbs."""
@@ -121,6 +123,7 @@ def main(argv: list[str] | None = None) -> int:
         description="InfoGAN laboratory: train, score and use latent codes.",
         epilog="`cli.py VERB --help` lists a verb's options.",
     )
+    parser.add_argument("--version", action="version", version=f"infogan {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name, (_, description) in VERBS.items():
         verbs.add_parser(name, help=description, add_help=False)

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from infogan.commands.study import command as study_command
-from infogan.commands.study.definition import ROOT
+from tests import ROOT
 from tests.conftest import Outcome
 from tests.support.study_program import StudyRunner
 

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from infogan.commands.study.definition import ROOT, Member, Study
+from infogan.commands.study.definition import Member, Study
 
 TEMPLATE = """\
 #!/bin/bash
@@ -40,7 +40,7 @@ def array_script(
         options: Options of the verb `study` that the jobs share.
         study_dir: The study's folder of runs, which exists; it receives the jobs' own output.
     """
-    program = [sys.executable, str(ROOT / "cli.py"), "study", str(study.path), *options]
+    program = [sys.executable, "-m", "infogan", "study", str(study.path), *options]
     return TEMPLATE.format(
         count=len(members),
         study=study.path,

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from infogan.errors import ConfigurationError, one_line
-from infogan.files import ROOT
+from infogan.files import shipped
 
 STUDY_KEYS = ("seeds", "overrides", "variants", "members")
 SETTING_KEYS = ("config", "name", "seeds", "overrides", "variants", "pictures")
@@ -91,16 +91,17 @@ def as_argument(value: Any) -> str:
 
 
 def find_file(name: str, folder: str, what: str) -> Path:
-    """Return a YAML file's path: as given, else of that name in a folder beside `cli.py`.
+    """Return a YAML file's path: as given, else of that name among the shipped ones.
 
     Raises:
         ConfigurationError: If there is neither.
     """
-    places = [Path(name), ROOT / folder / name, ROOT / folder / f"{name}.yaml"]
+    own = shipped(folder)
+    places = [Path(name), own / name, own / f"{name}.yaml"]
     for place in places:
         if place.is_file():
             return place
-    known = sorted(path.name for path in (ROOT / folder).glob("*.yaml"))
+    known = sorted(path.name for path in own.glob("*.yaml"))
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.3) or known[:3]
     raise ConfigurationError(
         f"{what} {name} is neither a file nor in {folder}/, which has {', '.join(close)}"

@@ -2,32 +2,17 @@
 
 import json
 import os
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from infogan import __version__
-from infogan.commands.study.definition import ROOT, Member
+from infogan.commands.study.definition import Member
 from infogan.commands.study.run_folder import ACCURACY, OUTCOMES, Row, RunFolder, newest_run
-from infogan.files import write_file
+from infogan.files import ROOT, write_file
+from infogan.version import checkout_commit
 
 # Ends after which there is nothing left to run; a crash is tried again by the next study.
 RESULTS = frozenset(OUTCOMES.values())
-CODE = ("cli.py", "infogan", "datamodules", "configs")
-
-
-def code_commit() -> str:
-    """Return the checkout's commit, `-dirty` if the code differs; the version without git."""
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(ROOT), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        commit = git("rev-parse", "--short=12", "HEAD")
-        return commit + ("-dirty" if git("status", "--porcelain", "-uno", "--", *CODE) else "")
-    except (OSError, subprocess.CalledProcessError):
-        return __version__
 
 
 @dataclass(frozen=True)
@@ -49,7 +34,7 @@ class MemberFolder:
 
     def prepare(self) -> None:
         """Note what runs here and with which code; put what another definition left aside."""
-        config_hash, commit = self.member.config_hash(), code_commit()
+        config_hash, commit = self.member.config_hash(), checkout_commit() or __version__
         known = self._read("member.json")
         if known and known["config_hash"] != config_hash:
             aside = self.path.with_name(f"{self.path.name}.{known['config_hash']}")

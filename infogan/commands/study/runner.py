@@ -10,12 +10,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
-from infogan.commands.study.definition import ROOT, Member
+from infogan.commands.study.definition import Member
 from infogan.commands.study.lock import Lock, LockedError
 from infogan.commands.study.progress import Progress, Screen
 from infogan.commands.study.records import RESULTS, MemberFolder
 from infogan.commands.study.run_folder import has_checkpoint, newest_run
 from infogan.commands.study.table import Table
+from infogan.files import ROOT
 
 PROGRAM = (sys.executable, "-m", "infogan.commands.study.child")
 POLL_SECONDS = 0.2

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from infogan.commands.study.definition import ROOT, load_study
+from infogan.commands.study.definition import load_study
+from tests import ROOT
 from tests.support.studies import TABLE, Command, diary, table
 from tests.support.study_program import STEPS, accuracy
 

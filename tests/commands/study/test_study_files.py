@@ -59,7 +59,7 @@ def test_the_same_file_as_jobs(study: Command, write: Callable[..., Path]) -> No
     study(str(path), "--only", "line-nan_seed1")
     script = study(str(path), "--mode", "sbatch", "--threads", "3").out
     assert "#SBATCH --array=0-2\n" in script and "#SBATCH --cpus-per-task=3\n" in script
-    Path("srun").write_text(f'#!/bin/sh\nshift 2\nexec {" ".join(study_program.PROGRAM)} "$@"\n')
+    Path("srun").write_text(f'#!/bin/sh\nshift 3\nexec {" ".join(study_program.PROGRAM)} "$@"\n')
     Path("srun").chmod(0o755)
     for task in range(3):
         environment = {**os.environ, "SLURM_ARRAY_TASK_ID": str(task)}

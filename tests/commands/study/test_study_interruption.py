@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from infogan.commands.study.definition import ROOT, load_study
+from infogan.commands.study.definition import load_study
 from infogan.commands.study.lock import Lock, LockedError
 from infogan.commands.study.records import MemberFolder
 from infogan.commands.study.table import TIMES
+from tests import ROOT
 from tests.support import study_program
 from tests.support.studies import TABLE, Command, diary, lasting, table, wait_for
 

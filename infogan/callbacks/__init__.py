@@ -1,0 +1,1 @@
+"""What watches, draws, saves and stops during a run."""
