@@ -8,7 +8,7 @@ from torch import Tensor
 
 from datamodules.errors import DataError
 from datamodules.factors import Factor
-from datamodules.loader import Batch, BatchLoader, BatchSource
+from datamodules.loader import Batch, BatchLoader, BatchSource, TensorSource
 
 __all__ = ["DataError", "ImageDataModule"]
 
@@ -64,7 +64,7 @@ class ImageDataModule(pl.LightningDataModule):
         # Lightning cannot turn off the shuffling of a loader that is not torch's.
         overfit = getattr(self.trainer, "overfit_batches", 0) > 0
         return BatchLoader(
-            self._ready(self.train_source, "fit"),
+            self._placed(self._ready(self.train_source, "fit")),
             self.batch_size,
             shuffle=not overfit,
             drop_last=self.drop_last,
@@ -92,12 +92,23 @@ class ImageDataModule(pl.LightningDataModule):
 
     def _eval_loader(self, stage: str) -> BatchLoader:
         return BatchLoader(
-            self._ready(self.eval_source, stage),
+            self._placed(self._ready(self.eval_source, stage)),
             self.eval_batch_size,
             shuffle=False,
             drop_last=False,
             seed=self._global_seed(),
         )
+
+    def _placed(self, source: BatchSource) -> BatchSource:
+        """Return the source on the trainer's GPU if it takes no more than a quarter of its memory.
+
+        Batches are then put together on the card, and the host copies none.
+        """
+        device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
+        if device.type != "cuda" or not isinstance(source, TensorSource):
+            return source
+        free, _ = torch.cuda.mem_get_info(device)
+        return source.to(device) if 4 * source.images.nbytes <= free else source
 
     def _global_seed(self) -> int:
         return int(os.environ.get("PL_GLOBAL_SEED", 0)) if self.seed is None else self.seed

@@ -63,6 +63,16 @@ class TensorSource:
         images = self.images.index_select(0, indices)
         return images if self.factors is None else (images, self.factors.index_select(0, indices))
 
+    @property
+    def device(self) -> torch.device:
+        """Return where the images are."""
+        return self.images.device
+
+    def to(self, device: torch.device) -> "TensorSource":
+        """Return the same source on a device, where its batches are then put together."""
+        factors = None if self.factors is None else self.factors.to(device)
+        return TensorSource(self.images.to(device), factors)
+
 
 def rank_and_world_size() -> tuple[int, int]:
     """Return this process's rank and the number of ranks; (0, 1) outside a process group."""
@@ -140,21 +150,19 @@ class BatchLoader:
         # iterators that it never uses, and others before it announces the epoch.
         rank, world_size = rank_and_world_size()
         num_images, num_batches = self._share()
-        order = self._permutation()
+        order = self._order(num_images, rank, world_size)
         epoch = self.epoch if self.shuffle else 0
         first_batch, self._first_batch, self._is_resuming = self._first_batch, 0, False
         for batch in range(first_batch, num_batches):
             # Every batch to come keeps at least one image.
             start = min(batch * self.batch_size, num_images - (num_batches - batch))
             stop = min((batch + 1) * self.batch_size, num_images - (num_batches - batch - 1))
-            indices = np.arange(start, stop) * world_size + rank
-            if order is not None:
-                indices = order[indices % len(order)].astype(np.int64)
+            indices = order[start:stop].long()
             # The order uses the key (epoch,): a key of another length is another stream.
             key = np.random.SeedSequence(self.seed, spawn_key=(epoch, rank, batch))
             # Before the yield: a checkpoint is written while the generator waits in it.
             self._num_delivered = batch + 1
-            yield self.source.fetch(torch.from_numpy(indices), np.random.default_rng(key))
+            yield self.source.fetch(indices, np.random.default_rng(key))
 
     def state_dict(self) -> dict[str, int]:
         """Return the position in the epoch and what gives it its meaning."""
@@ -207,12 +215,15 @@ class BatchLoader:
         num_images = len(range(rank, total, world_size))
         return num_images, min(num_batches, num_images)
 
-    def _permutation(self) -> np.ndarray | None:
-        """Return the epoch's order of all images, the same on every rank; None for file order."""
-        if not self.shuffle:
-            return None
+    def _order(self, num_images: int, rank: int, world_size: int) -> Tensor:
+        """Return the numbers of this rank's images in the epoch, on the source's device."""
         total = len(self.source)
-        order = np.arange(total, dtype=np.int32 if total <= np.iinfo(np.int32).max else np.int64)
-        key = np.random.SeedSequence(self.seed, spawn_key=(self.epoch,))
-        np.random.default_rng(key).shuffle(order)
-        return order
+        kind: type[np.signedinteger] = np.int32 if total < 2**30 else np.int64
+        numbers = np.arange(rank, rank + num_images * world_size, world_size, dtype=kind)
+        if self.shuffle:
+            # One permutation of all images, the same on every rank and device.
+            order = np.arange(total, dtype=kind)
+            key = np.random.SeedSequence(self.seed, spawn_key=(self.epoch,))
+            np.random.default_rng(key).shuffle(order)
+            numbers = order.take(numbers, mode="wrap")
+        return torch.from_numpy(numbers).to(getattr(self.source, "device", "cpu"))

@@ -16,13 +16,15 @@ def linear_decay(initial: float, step: int, num_steps: int) -> float:
     return initial if num_steps == 0 else initial * max(0.0, 1.0 - step / num_steps)
 
 
-def add_instance_noise(images: Float[Tensor, "..."], std: float) -> Float[Tensor, "..."]:
+def add_instance_noise(
+    images: Float[Tensor, "..."], std: float | Float[Tensor, ""]
+) -> Float[Tensor, "..."]:
     """Add Gaussian noise of the given std (in pixels of [0, 1]) to D's input, real or generated.
 
     Instance noise (Sonderby; Arjovsky & Bottou) makes the supports of the real and the generated
     distribution overlap. It is not the paper's trick, which sits in the real images only.
     """
-    return images + std * torch.randn_like(images) if std > 0 else images
+    return images + std * torch.randn_like(images)
 
 
 def mixed_difference_penalty(

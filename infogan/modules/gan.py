@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, final
 
+import pytorch_lightning as pl
 import torch
 from pytorch_lightning.cli import OptimizerCallable
 from torch import Tensor, nn
@@ -13,9 +14,11 @@ from infogan.differentiable_augmentation import DifferentiableAugmentation
 from infogan.errors import ConfigurationError, check_at_least, check_range
 from infogan.latents import LatentCode, LatentSpec
 from infogan.modules.manual import ManualModule
+from infogan.modules.update_graph import UpdateGraph, can_capture
 from infogan.networks import Discriminator, NetworkFactory, ReferenceNetworks
 from infogan.objectives import GENERATOR_LOSSES, discriminator_loss, jensen_shannon_estimate
 from infogan.regularizers import add_instance_noise, linear_decay, r1_penalty
+from infogan.runtime.precision import gradient_scaler
 
 
 class GANModule(ManualModule, ABC):
@@ -46,6 +49,9 @@ class GANModule(ManualModule, ABC):
         gradient_clip_norm: Largest norm of each network's gradient; None for no clipping.
         learning_rate_decay_steps: Batches, the last of the training, over which both learning rates
             fall linearly to 0; 0 for none. A training of less than twice as many has none.
+        cuda_graph: Whether to run a batch's updates as one captured CUDA graph, to the same
+            numbers; None does so where it can be: on one GPU, with fused optimizers, without a
+            gradient scaler and without callbacks that watch single updates.
     """
 
     def __init__(
@@ -68,6 +74,7 @@ class GANModule(ManualModule, ABC):
         num_generator_updates: int = 1,
         gradient_clip_norm: float | None = None,
         learning_rate_decay_steps: int = 0,
+        cuda_graph: bool | None = None,
     ) -> None:
         super().__init__(gradient_clip_norm, learning_rate_decay_steps)
         self.save_hyperparameters(ignore=["discriminator_optimizer", "generator_optimizer"])
@@ -85,10 +92,8 @@ class GANModule(ManualModule, ABC):
         self.latents = LatentSpec(noise_dim, tuple(codes), noise_distribution)
         self.image_shape = (image_channels, image_size, image_size)
         self.networks = networks or ReferenceNetworks()
-        # Lightning refuses to clip for a fused optimizer in mixed precision.
-        fused = gradient_clip_norm is None
-        self.discriminator_optimizer = discriminator_optimizer or adam(2e-4, fused)
-        self.generator_optimizer = generator_optimizer or adam(1e-3, fused)
+        self.discriminator_optimizer = discriminator_optimizer or adam(2e-4)
+        self.generator_optimizer = generator_optimizer or adam(1e-3)
         self.adversarial_generator_loss = GENERATOR_LOSSES[generator_loss]
         self.discriminator_augmentation = discriminator_augmentation
         self.label_smoothing = label_smoothing
@@ -97,8 +102,14 @@ class GANModule(ManualModule, ABC):
         self.r1_weight = r1_weight
         self.num_discriminator_updates = num_discriminator_updates
         self.num_generator_updates = num_generator_updates
+        self.cuda_graph = cuda_graph
+        self.graph: UpdateGraph | None = None
         self.generator: nn.Module = self.networks.generator(self.latents.dim, self.image_shape)
         self.discriminator: Discriminator = self.networks.discriminator(self.image_shape)
+        # A tensor, since a captured graph would keep a number of the batch it was captured in.
+        self.noise_std: Tensor
+        self.register_buffer("noise_std", torch.tensor(float(instance_noise_std)), persistent=False)
+        self.has_instance_noise = instance_noise_std > 0
         # For speed alone: convolutions then need no copy in another order of the pixels.
         self.to(memory_format=torch.channels_last)
 
@@ -135,15 +146,28 @@ class GANModule(ManualModule, ABC):
     @final
     def training_step(self, real: Tensor, batch_idx: int) -> None:
         """Update D (with Q), then G, on one batch of real images in [0, 1]."""
-        discriminator_optimizer, generator_optimizer = self.counted_once()
+        if self.instance_noise_std > 0:
+            std = linear_decay(self.instance_noise_std, self.global_step, self.instance_noise_steps)
+            self.noise_std.fill_(std)
+            self.has_instance_noise = std > 0
+        if self.graph is None:
+            self.update_both(real)
+        else:
+            self.scalars = dict(self.graph.run(real, key=self.has_instance_noise))
+        self.count_batch()
+        self.log_scalars(len(real))
+
+    @final
+    def update_both(self, real: Tensor) -> dict[str, Tensor]:
+        """Run a batch's updates; return what they record, by name."""
+        discriminator_optimizer, generator_optimizer = self.trainer.optimizers
         for _ in range(self.num_discriminator_updates):
             with self.update(discriminator_optimizer) as minimize:
                 minimize(self.discriminator_objective(real))
         for _ in range(self.num_generator_updates):
             with self.update(generator_optimizer) as minimize:
                 minimize(self.generator_objective(len(real)))
-        self.count_batch()
-        self.log_scalars(len(real))
+        return self.scalars
 
     @final
     def discriminator_objective(self, real: Tensor) -> Tensor:
@@ -185,8 +209,7 @@ class GANModule(ManualModule, ABC):
         """Return D's input: the images, augmented, with the instance noise of the current step."""
         if self.discriminator_augmentation is not None:
             images = self.discriminator_augmentation(images)
-        std = linear_decay(self.instance_noise_std, self.global_step, self.instance_noise_steps)
-        return add_instance_noise(images, std)
+        return add_instance_noise(images, self.noise_std) if self.has_instance_noise else images
 
     # ---- manual optimization -------------------------------------------------------------------
 
@@ -207,6 +230,37 @@ class GANModule(ManualModule, ABC):
                 f"image_channels={self.image_shape[0]} and image_size={self.image_shape[1]} do not "
                 f"fit the data's images of shape {tuple(data_shape)}: set the model's to the data's"
             )
+
+    def on_train_start(self) -> None:
+        """Decide whether the updates are captured, now that the optimizers are there."""
+        super().on_train_start()
+        reason = self.reason_against_graph()
+        if self.cuda_graph and reason is not None:
+            raise ConfigurationError(
+                f"cuda_graph=true, but {reason}; leave cuda_graph out to use one where it can be"
+            )
+        wanted = reason is None and self.cuda_graph is not False
+        self.graph = UpdateGraph(self.update_both, self.trainer.optimizers) if wanted else None
+
+    def on_train_end(self) -> None:
+        """Let the graph go, and with it the memory that it holds."""
+        self.graph = None
+
+    def reason_against_graph(self) -> str | None:
+        """Return why the updates cannot be captured as a CUDA graph; None if they can."""
+        trainer = self.trainer
+        if self.device.type != "cuda":
+            return f"the device is {self.device.type}"
+        if trainer.world_size > 1:
+            return f"gradients are averaged over {trainer.world_size} processes"
+        if gradient_scaler(trainer) is not None:
+            return "the precision has a gradient scaler, which asks the host in every update"
+        if not can_capture(trainer.optimizers):
+            return "an optimizer is not a fused one with the option capturable"
+        watchers = [c for c in trainer.callbacks if watches_updates(c)]  # type: ignore[attr-defined]
+        if watchers:
+            return f"callback {type(watchers[0]).__name__} watches single updates"
+        return None
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse the weights of other networks in one line."""
@@ -264,6 +318,15 @@ class VanillaGANModule(GANModule):
         return 0.0
 
 
-def adam(rate: float, fused: bool) -> Callable[[Iterable], Optimizer]:
+def adam(rate: float) -> Callable[[Iterable], Optimizer]:
     """Return the original's Adam factory at a learning rate."""
-    return lambda parameters: torch.optim.Adam(parameters, rate, betas=(0.5, 0.999), fused=fused)
+    return lambda parameters: torch.optim.Adam(parameters, rate, betas=(0.5, 0.999), fused=True)
+
+
+def watches_updates(callback: pl.Callback) -> bool:
+    """Return whether a callback acts within an update, where a graph would not call it."""
+    hooks = ("on_before_backward", "on_after_backward", "on_before_optimizer_step")
+    own = [
+        hook for hook in hooks if getattr(type(callback), hook) is not getattr(pl.Callback, hook)
+    ]
+    return bool(own) and not getattr(callback, "leaves_updates_to_the_card", False)

@@ -11,13 +11,17 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.core.optimizer import LightningOptimizer, do_nothing_closure
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor, distributed, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils import clip_grad_norm_
+from torch.optim import Optimizer
 
 from infogan.errors import ConfigurationError
+from infogan.modules.non_finite import NonFiniteRecord
+from infogan.runtime.precision import gradient_scaler
 from infogan.runtime.strategies import check_strategy
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 class ManualModule(pl.LightningModule):
@@ -50,6 +54,8 @@ class ManualModule(pl.LightningModule):
         self.gradient_clip_norm = gradient_clip_norm
         self.learning_rate_decay_steps = learning_rate_decay_steps
         self.scalars: dict[str, Tensor] = {}
+        # What was not finite, kept on the device; None where the host looks after every update.
+        self.non_finite: NonFiniteRecord | None = None
 
     def on_fit_start(self) -> None:
         """Fix the run's seed; refuse strategies that alternating updates do not work with."""
@@ -58,16 +64,16 @@ class ManualModule(pl.LightningModule):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Seed the batch from (seed, rank, step): ranks differ, a resumed run draws the same."""
-        self.seed_streams()
+        self.seed_rng()
         if self.learning_rate_decay_steps > 0:
             self.decay_learning_rates()
 
     def on_validation_start(self) -> None:
         """Seed a training's validation, which may follow a batch or a resume."""
         if self.trainer.state.fn == TrainerFn.FITTING:
-            self.seed_streams(1)
+            self.seed_rng(1)
 
-    def seed_streams(self, *purpose: int) -> None:
+    def seed_rng(self, *purpose: int) -> None:
         """Seed torch, NumPy and Python by (seed, rank, step) and, apart from training, a purpose.
 
         Args:
@@ -76,9 +82,12 @@ class ManualModule(pl.LightningModule):
         # SeedSequence mixes all bits; torch's CPU generator would use the low 32 of a plain sum.
         seeds = np.random.SeedSequence([self.seed, self.global_rank, self.global_step, *purpose])
         for_torch, for_numpy, for_python = map(int, seeds.generate_state(3))
-        # For speed alone: torch.manual_seed writes down a stack trace for each kind of accelerator.
-        if self.device.type == "cpu":
+        if self.device.type in ("cpu", "cuda"):
+            # For speed alone: torch.manual_seed writes down a stack trace for each accelerator.
             torch.default_generator.manual_seed(for_torch)
+            if self.device.type == "cuda":
+                index = self.device.index or 0
+                torch.cuda.default_generators[index].manual_seed(for_torch)
         else:
             torch.manual_seed(for_torch)
         np.random.seed(for_numpy)
@@ -104,15 +113,18 @@ class ManualModule(pl.LightningModule):
                 group["lr"] = group.setdefault("initial_lr", group["lr"]) * min(1.0, remaining)
 
     @contextmanager
-    def update(self, optimizer: LightningOptimizer) -> Iterator[Callable[[Tensor], None]]:
+    def update(self, optimizer: Optimizer) -> Iterator[Callable[[Tensor], None]]:
         """Freeze all that `optimizer` does not own; yield the function that takes one step."""
 
         def minimize(loss: Tensor) -> None:
             optimizer.zero_grad()
             self.manual_backward(loss)
+            if self.non_finite is not None:
+                self.non_finite.guard(optimizer, loss)
             if self.gradient_clip_norm is not None:
-                self.clip_gradients(optimizer.optimizer, self.gradient_clip_norm, "norm")
-            optimizer.step()
+                self.clip_gradient_norm(optimizer, self.gradient_clip_norm)
+            # The strategy's own step: Lightning's wrapper would count it as a `global_step`.
+            self.trainer.strategy.optimizer_step(optimizer, lambda: None)
 
         self.toggle_optimizer(optimizer)
         try:
@@ -120,14 +132,17 @@ class ManualModule(pl.LightningModule):
         finally:
             self.untoggle_optimizer(optimizer)
 
-    def counted_once(self) -> list[LightningOptimizer]:
-        """Return the optimizers, whose steps Lightning shall not each count as `global_step`."""
-        optimizers = self.optimizers()
-        assert isinstance(optimizers, list)
-        for optimizer in optimizers:
-            optimizer._on_before_step = do_nothing_closure
-            optimizer._on_after_step = do_nothing_closure
-        return optimizers
+    def clip_gradient_norm(self, optimizer: Optimizer, max_norm: float) -> None:
+        """Scale an optimizer's gradients down to a norm; under a gradient scaler, the true ones.
+
+        Args:
+            optimizer: The owner of the parameters.
+            max_norm: Largest norm of all its gradients together.
+        """
+        scaler = gradient_scaler(self.trainer)
+        scale = 1.0 if scaler is None else scaler.get_scale()
+        parameters = (p for group in optimizer.param_groups for p in group["params"])
+        clip_grad_norm_(parameters, max_norm * scale)
 
     def count_batch(self) -> None:
         """Advance `trainer.global_step` by one batch, after which all ranks hold the same state."""
@@ -144,11 +159,7 @@ class ManualModule(pl.LightningModule):
         """
         if self.trainer.world_size == 1:
             return
-        layers = [
-            layer
-            for layer in self.modules()
-            if isinstance(layer, _BatchNorm) and not isinstance(layer, nn.SyncBatchNorm)
-        ]
+        layers = [layer for layer in self.modules() if isinstance(layer, BATCH_NORMS)]
         buffers = [
             buffer
             for layer in layers

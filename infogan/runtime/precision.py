@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
@@ -25,3 +26,8 @@ def native_precision(accelerator: object) -> Literal["bf16-mixed", "32-true"]:
 def at_least_float32(x: Tensor) -> Tensor:
     """Return autocast's half-precision output as float32; float32 and float64 as they are."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def gradient_scaler(trainer: pl.Trainer) -> torch.amp.GradScaler | None:
+    """Return the gradient scaler of `16-mixed`; None in any other precision."""
+    return getattr(trainer.precision_plugin, "scaler", None)

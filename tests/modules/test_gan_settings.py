@@ -1,12 +1,14 @@
 """Settings of the game: clipping, precision, refused flags, values and data."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins.precision import MixedPrecision
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
@@ -210,3 +212,27 @@ def test_data_of_the_right_shape_trains(build: Build, trainer: Callable[..., pl.
     made = trainer(max_steps=1)
     made.fit(build(), datamodule=Images((1, 8, 8)))
     assert made.global_step == 1
+
+
+class Float32Scaling(MixedPrecision):
+    """A gradient scaler without autocast: what it changes is the scale alone."""
+
+    def forward_context(self) -> Any:  # type: ignore[override]
+        return nullcontext()
+
+
+def test_clipping_under_a_gradient_scaler_clips_the_true_gradient(
+    build: Build, batches: Batches, gradients: Callable[..., list[State]]
+) -> None:
+    """A fused optimizer, which unscales by itself, gets the scaled form of the same gradients."""
+    scale = 65536.0
+    settings = {"gradient_clip_norm": 0.05}
+    scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+    plugin = Float32Scaling("16-mixed", "cpu", scaler)
+    scaled = gradients(build(**settings), batches(3), plugins=[plugin])
+    plain = gradients(build(**settings), batches(3))
+    for one, other in zip(scaled, plain, strict=True):
+        norm = torch.stack([g.norm() for g in other.values()]).norm()
+        assert norm <= 0.0501
+        for name, gradient in other.items():
+            torch.testing.assert_close(one[name] / scale, gradient, rtol=1e-3, atol=1e-7)

@@ -110,7 +110,7 @@ class JoinedLatents(LatentSpec):
 class JoinedGAN(InfoGANModule):
     """Train in one process on the latents of two."""
 
-    def seed_streams(self, *purpose: int) -> None:
+    def seed_rng(self, *purpose: int) -> None:
         self.latents.seed(self.global_step)  # type: ignore[attr-defined]
 
 
@@ -208,7 +208,7 @@ def test_draws_differ_by_rank_and_follow_from_the_seed(
     add_noise = gan_file.add_instance_noise
     noise: list[Tensor] = []
 
-    def recorded(images: Tensor, std: float) -> Tensor:
+    def recorded(images: Tensor, std: Tensor) -> Tensor:
         noisy = add_noise(images, std)
         noise.append((noisy - images).detach())
         return noisy
