@@ -217,7 +217,7 @@ def test_data_of_the_right_shape_trains(build: Build, trainer: Callable[..., pl.
 class Float32Scaling(MixedPrecision):
     """A gradient scaler without autocast: what it changes is the scale alone."""
 
-    def forward_context(self) -> Any:  # type: ignore[override]
+    def forward_context(self) -> Any:
         return nullcontext()
 
 
