@@ -5,6 +5,7 @@ D's outputs are logits l, with D(x) = 1 / (1 + exp(-l)); then -log D = softplus(
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -97,7 +98,8 @@ def code_information(
     log_q = [code.posterior_log_prob(c, q).mean() for code, c, q in triples]
     log_reference = [code.reference_log_prob(c).mean() for code, c, _ in triples]
     return Information(
-        entropy=parameters.new_tensor([code.entropy for code in latents.codes]),
+        # Filled on the device, where new_tensor would copy from the host in every step.
+        entropy=torch.stack([parameters.new_full((), code.entropy) for code in latents.codes]),
         cross_entropy=-torch.stack(log_q),
         reference_entropy=-torch.stack(log_reference),
     )
@@ -116,6 +118,7 @@ def clustering_loss(
     first_logits: Float[Tensor, "batch categories"],
     second_logits: Float[Tensor, "views categories"],
     balance_weight: float = 1.0,
+    log_mean_over_ranks: Callable[[Tensor], Tensor] = lambda log_values: log_values,
 ) -> Float[Tensor, ""]:
     """Return E[-p . log q] + E[H(p)] - balance_weight H(E[p]), in nats.
 
@@ -127,6 +130,8 @@ def clustering_loss(
         first_logits: Q's logits of a batch of real images.
         second_logits: Q's logits of another view of its first images.
         balance_weight: Weight of the entropy of the mean reading.
+        log_mean_over_ranks: Turns the log of a batch's mean reading into that of all batches that
+            are read together; by default there is one.
     """
     log_p, log_q = first_logits.log_softmax(dim=1), second_logits.log_softmax(dim=1)
     p = log_p.exp()
@@ -134,6 +139,6 @@ def clustering_loss(
     agreement = -(p[: len(log_q)].detach() * log_q).sum(dim=1).mean()
     uncertainty = -(p * log_p).sum(dim=1).mean()
     # The mean in log space, finite for every logit.
-    log_mean = log_p.logsumexp(dim=0) - math.log(len(log_p))
+    log_mean = log_mean_over_ranks(log_p.logsumexp(dim=0) - math.log(len(log_p)))
     balance = -(log_mean.exp() * log_mean).sum()
     return agreement + uncertainty - balance_weight * balance

@@ -1,6 +1,9 @@
 """Remedies for unstable training (paper, sections 5.5 and 6) as pure functions."""
 
+from itertools import combinations
+
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -47,6 +50,22 @@ def mixed_difference_penalty(
         both_changed: G(a', b').
     """
     return (images - first_changed - second_changed + both_changed).square().mean()
+
+
+def squared_cosines(
+    changes: Float[Tensor, "directions batch pixels"],
+) -> Float[Tensor, "pairs batch"]:
+    """Return the squared cosine between any two changes of an image, in [0, 1].
+
+    With changes G(c + h e_i) - G(c) they are the off-diagonal elements of J^T J, normalised, that
+    orthogonal Jacobian regularization drives to 0 (Wei et al. 2021). No change counts as 0.
+
+    Args:
+        changes: Change of each image by each direction.
+    """
+    unit = F.normalize(changes, dim=2)
+    # (pairs, batch): each pair of directions once
+    return torch.stack([(a * b).sum(dim=1).square() for a, b in combinations(unit, 2)])
 
 
 def r1_penalty(

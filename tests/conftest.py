@@ -25,6 +25,7 @@ with install_import_hook(
         "infogan.objectives",
         "infogan.metrics.probe",
         "infogan.regularizers",
+        "infogan.transformations",
     ],
     "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
 ):

@@ -19,6 +19,7 @@ from infogan.networks import Discriminator, NetworkFactory, ReferenceNetworks
 from infogan.objectives import GENERATOR_LOSSES, discriminator_loss, jensen_shannon_estimate
 from infogan.regularizers import add_instance_noise, linear_decay, r1_penalty
 from infogan.runtime.precision import gradient_scaler
+from infogan.terms import SeenView, View
 
 
 class GANModule(ManualModule, ABC):
@@ -115,13 +116,13 @@ class GANModule(ManualModule, ABC):
 
     # ---- hooks ---------------------------------------------------------------------------------
 
-    def further_views(self, real: Tensor) -> tuple[Tensor, ...]:
-        """Return more real images for the trunk to see, for the information term alone."""
+    def further_views(self, real: Tensor, fake: Tensor) -> tuple[View, ...]:
+        """Return more images for the trunk to see, for the information term alone."""
         return ()
 
     @abstractmethod
     def discriminator_information_loss(
-        self, latent: Tensor, real_features: Tensor, fake_features: Tensor, *view_features: Tensor
+        self, latent: Tensor, real_features: Tensor, fake_features: Tensor, *views: SeenView
     ) -> Tensor | float:
         """Return the information term of D's and Q's loss; views are those of `further_views`."""
 
@@ -175,10 +176,11 @@ class GANModule(ManualModule, ABC):
         latent = self.latents.sample(len(real), self.device)
         with torch.no_grad():
             fake = self.generator(latent)
-        views = self.further_views(real)
+        views = self.further_views(real, fake)
         # Detached, so that the penalty's gradient does not stay on the loader's own tensor.
         real = self.perturb(real).detach().requires_grad_(self.r1_weight > 0)
-        features = self.discriminator.trunk(real, self.perturb(fake), *map(self.perturb, views))
+        seen = [real, self.perturb(fake), *(self.perturb(view.images) for view in views)]
+        features = self.discriminator.trunk(*seen)
         real_features, fake_features, *view_features = features
         logits = self.discriminator.logits(torch.cat([real_features, fake_features]))
         real_logits, fake_logits = logits.split(len(real))
@@ -190,8 +192,12 @@ class GANModule(ManualModule, ABC):
             jsd=jensen_shannon_estimate(real_logits, fake_logits),
         )
         penalty = self.r1_weight * r1_penalty(real_logits, real) if self.r1_weight > 0 else 0.0
+        seen_views = [
+            SeenView(of_view, view.amounts)
+            for of_view, view in zip(view_features, views, strict=True)
+        ]
         information = self.discriminator_information_loss(
-            latent, real_features, fake_features, *view_features
+            latent, real_features, fake_features, *seen_views
         )
         return adversarial + penalty + information
 
@@ -308,7 +314,7 @@ class VanillaGANModule(GANModule):
     """A GAN without an information term; codes, if any, are only part of G's input (5.5, 5.6)."""
 
     def discriminator_information_loss(
-        self, latent: Tensor, real_features: Tensor, fake_features: Tensor, *view_features: Tensor
+        self, latent: Tensor, real_features: Tensor, fake_features: Tensor, *views: SeenView
     ) -> float:
         """Return 0: nothing ties the codes to the images."""
         return 0.0

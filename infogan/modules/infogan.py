@@ -1,7 +1,7 @@
 """InfoGAN (equation 3) and its variants: which images Q reads, and who receives the gradient."""
 
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, Literal, get_args
 
 import torch
@@ -11,8 +11,8 @@ from infogan.errors import check_at_least
 from infogan.latents import CategoricalCode, LatentCode
 from infogan.metrics.codes import CodeScores
 from infogan.modules.gan import GANModule
-from infogan.objectives import Information, clustering_loss, code_information
-from infogan.regularizers import mixed_difference_penalty
+from infogan.objectives import Information, code_information
+from infogan.terms import Clustering, CodeTerm, HessianPenalty, RealReadings, SeenView, View
 
 Receiver = Literal["generator", "trunk", "head"]
 
@@ -25,6 +25,7 @@ class InfoGANModule(GANModule):
         mi_weight: lambda of equation 3.
         mi_gradient_to: Who receives the gradient of the information term: `generator`, the shared
             `trunk`, Q's `head`. The original gives it to all three.
+        terms: Further terms of the losses, such as Clustering; any number of them together.
         **kwargs: See GANModule.
     """
 
@@ -33,6 +34,7 @@ class InfoGANModule(GANModule):
         codes: list[LatentCode],
         mi_weight: float = 1.0,
         mi_gradient_to: tuple[Receiver, ...] = ("generator", "trunk", "head"),
+        terms: list[CodeTerm] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(codes=codes, **kwargs)
@@ -46,6 +48,9 @@ class InfoGANModule(GANModule):
             raise ValueError(
                 f"mi_gradient_to={mi_gradient_to!r} must hold only {', '.join(get_args(Receiver))}"
             )
+        self.terms = tuple(terms or ())
+        for term in self.terms:
+            term.check(self.latents)
         self.mi_weight = mi_weight
         self.mi_gradient_to = frozenset(mi_gradient_to)
         self.recognition_head = self.networks.recognition_head(
@@ -53,6 +58,10 @@ class InfoGANModule(GANModule):
         )
         self.recognition_head.requires_grad_("head" in self.mi_gradient_to)
         self.code_scores: CodeScores | None = None
+        discrete = torch.tensor([code.is_discrete for code in codes])
+        # On the device, so that no step copies it there.
+        self.is_discrete: Tensor
+        self.register_buffer("is_discrete", discrete, persistent=False)
 
     def setup(self, stage: str) -> None:
         """Prepare the scores of the categorical codes against the data's discrete factors."""
@@ -95,17 +104,35 @@ class InfoGANModule(GANModule):
         head = self.recognition_head.parameters() if "head" in self.mi_gradient_to else ()
         return chain(self.discriminator.parameters(), head)
 
+    def further_views(self, real: Tensor, fake: Tensor) -> tuple[View, ...]:
+        """Return the views of all terms, one after the other."""
+        return tuple(chain.from_iterable(term.views(real, fake) for term in self.terms))
+
     def discriminator_information_loss(
-        self, latent: Tensor, real_features: Tensor, fake_features: Tensor, *view_features: Tensor
+        self, latent: Tensor, real_features: Tensor, fake_features: Tensor, *views: SeenView
     ) -> Tensor:
-        """Return -lambda L_I(G, Q), for Q's head and, if it is a receiver, the trunk."""
+        """Return -lambda L_I(G, Q) and the terms, for Q's head and, if a receiver, the trunk."""
+        readings, rest = RealReadings(self, latent, real_features), iter(views)
+        further = [
+            term.discriminator_loss(readings, list(islice(rest, term.num_views)))
+            for term in self.terms
+        ]
+        return self.code_loss(latent, real_features, fake_features) + sum(further)
+
+    def code_loss(self, latent: Tensor, real_features: Tensor, fake_features: Tensor) -> Tensor:
+        """Return -lambda L_I(G, Q) for D's update: g = G(z, c)."""
         return self.information_loss(latent, self.for_trunk(fake_features))
 
     def generator_information_loss(self, latent: Tensor, fake_features: Tensor) -> Tensor | float:
-        """Return -lambda L_I(G, Q), for the generator."""
+        """Return -lambda L_I(G, Q), if the generator is a receiver, and the terms."""
+        further = sum(term.generator_loss(self, latent) for term in self.terms)
         if "generator" not in self.mi_gradient_to:
-            return 0.0
-        return self.information_loss(latent, fake_features)
+            return further
+        return self.information_loss(latent, fake_features) + further
+
+    def read(self, features: Tensor) -> tuple[Tensor, ...]:
+        """Return Q's posterior parameters by code, for the update of D and Q."""
+        return self.recognize_features(self.for_trunk(features))
 
     def for_trunk(self, features: Tensor) -> Tensor:
         """Cut the gradient into the trunk unless it is a receiver."""
@@ -124,20 +151,15 @@ class InfoGANModule(GANModule):
 
     def record_information(self, information: Information) -> None:
         """Record equation 4: total, by kind of code, and as the original estimates it."""
-        discrete, bound = self.is_discrete, information.lower_bound.detach()
+        bound = information.lower_bound.detach()
         self.record(
             mi=bound.sum(),
-            mi_categorical=bound[discrete].sum(),
-            mi_continuous=bound[~discrete].sum(),
+            mi_categorical=bound.where(self.is_discrete, 0.0).sum(),
+            mi_continuous=bound.where(~self.is_discrete, 0.0).sum(),
             mi_gaussian_prior=information.gaussian_prior_estimate.sum(),
             code_entropy=information.entropy.sum(),
             cross_entropy=information.cross_entropy.sum(),
         )
-
-    @property
-    def is_discrete(self) -> Tensor:
-        """Return which codes are discrete, (codes,)."""
-        return torch.tensor([code.is_discrete for code in self.latents.codes])
 
     # ---- evaluation ----------------------------------------------------------------------------
 
@@ -189,38 +211,35 @@ class ThoughtExperimentModule(InfoGANModule):
     generator, which has no part in x, receives nothing.
     """
 
-    def discriminator_information_loss(
-        self, latent: Tensor, real_features: Tensor, fake_features: Tensor, *view_features: Tensor
-    ) -> Tensor:
+    def code_loss(self, latent: Tensor, real_features: Tensor, fake_features: Tensor) -> Tensor:
         """Return -lambda times the bound on I(c; x), read from the real images."""
         return self.information_loss(latent, self.for_trunk(real_features))
 
-    def generator_information_loss(self, latent: Tensor, fake_features: Tensor) -> float:
-        """Return 0: x does not depend on the generator."""
-        return 0.0
+    def generator_information_loss(self, latent: Tensor, fake_features: Tensor) -> Tensor | float:
+        """Return the terms alone: x does not depend on the generator."""
+        return sum(term.generator_loss(self, latent) for term in self.terms)
 
     def score_codes(self, stage: str, features: Tensor, factors: Tensor) -> None:
         """Log the bound on I(c; x) in nats, for codes drawn beside held-out images."""
         super().score_codes(stage, features, factors)
         latent = self.latents.sample(len(features), self.device)
         bound = code_information(self.latents, latent, self.recognition_head(features)).lower_bound
-        scores = {"mi_real": bound.sum(), "mi_real_categorical": bound[self.is_discrete].sum()}
+        scores = {
+            "mi_real": bound.sum(),
+            "mi_real_categorical": bound.where(self.is_discrete, 0.0).sum(),
+        }
         scores = {f"{stage}/{name}": value for name, value in scores.items()}
         self.log_dict(scores, batch_size=len(features), sync_dist=True)
 
 
 class ClusteringInfoGANModule(InfoGANModule):
-    """InfoGAN whose Q also clusters the real images by its categorical codes.
-
-    InfoGAN trains Q on generated images alone, and hopes that real ones are read likewise. Here the
-    real images, too, must be read with confidence, in equal shares, and alike in two augmented
-    views (Krause et al. 2010; Hu et al. 2017). It is what I(c; x) of section 5.4 can mean: c read
-    from x. The prior knowledge is that classes are equally frequent and survive the augmentation.
+    """InfoGAN with the term Clustering.
 
     Args:
         codes: The latent codes c that Q reads back; at least one categorical.
         clustering_weight: Weight of the clustering loss.
         balance_weight: Weight, within it, of the entropy of the mean reading.
+        terms: Further terms of the losses.
         **kwargs: See InfoGANModule.
     """
 
@@ -229,75 +248,29 @@ class ClusteringInfoGANModule(InfoGANModule):
         codes: list[LatentCode],
         clustering_weight: float = 0.3,
         balance_weight: float = 2.0,
+        terms: list[CodeTerm] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(codes=codes, **kwargs)
-        check_at_least(clustering_weight=(clustering_weight, 0), balance_weight=(balance_weight, 0))
-        self.categorical = [i for i, c in enumerate(codes) if isinstance(c, CategoricalCode)]
-        if not self.categorical:
-            raise ValueError(
-                "codes has no CategoricalCode to cluster by; add one or use InfoGANModule"
-            )
-        self.clustering_weight = clustering_weight
-        self.balance_weight = balance_weight
-
-    def further_views(self, real: Tensor) -> tuple[Tensor, ...]:
-        """Show the first half of the batch a second time: half the cost, the same direction."""
-        return (real[: (len(real) + 1) // 2],)
-
-    def discriminator_information_loss(
-        self, latent: Tensor, real_features: Tensor, fake_features: Tensor, *view_features: Tensor
-    ) -> Tensor:
-        """Return -lambda L_I(G, Q) and the weighted clustering loss of the real images."""
-        first, second = (
-            self.latents.split_parameters(self.recognition_head(self.for_trunk(features)))
-            for features in (real_features, view_features[0])
-        )
-        clustering = torch.stack(
-            [clustering_loss(first[i], second[i], self.balance_weight) for i in self.categorical]
-        ).sum()
-        self.record(clustering_loss=clustering)
-        information = super().discriminator_information_loss(latent, real_features, fake_features)
-        return information + self.clustering_weight * clustering
+        clustering = Clustering(clustering_weight, balance_weight)
+        super().__init__(codes=codes, terms=[clustering, *(terms or [])], **kwargs)
 
 
 class HessianPenaltyInfoGANModule(InfoGANModule):
-    """InfoGAN whose codes each change the image in a way that does not depend on the others.
-
-    Mutual information alone lets two codes number the cells of a table jointly: any permutation of
-    the cells has the same I(c; g). Here the mixed differences of G in two codes are driven to 0
-    (after the Hessian penalty of Peebles et al. 2020), so that the effects of the codes add.
+    """InfoGAN with the term HessianPenalty.
 
     Args:
         codes: The latent codes c that Q reads back; at least two.
         hessian_penalty_weight: Weight of the penalty in the generator's loss.
+        terms: Further terms of the losses.
         **kwargs: See InfoGANModule.
     """
 
     def __init__(
-        self, codes: list[LatentCode], hessian_penalty_weight: float = 10.0, **kwargs: Any
+        self,
+        codes: list[LatentCode],
+        hessian_penalty_weight: float = 10.0,
+        terms: list[CodeTerm] | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(codes=codes, **kwargs)
-        check_at_least(hessian_penalty_weight=(hessian_penalty_weight, 0))
-        if len(codes) < 2:
-            raise ValueError(
-                f"codes holds {len(codes)} code and the Hessian penalty compares two; "
-                "add a code or use InfoGANModule"
-            )
-        self.hessian_penalty_weight = hessian_penalty_weight
-
-    def generator_information_loss(self, latent: Tensor, fake_features: Tensor) -> Tensor:
-        """Return -lambda L_I(G, Q) and the weighted penalty, on a quarter of the latents."""
-        penalty = mixed_difference_penalty(*self.generate_crossed(latent[: (len(latent) + 3) // 4]))
-        self.record(hessian_penalty=penalty)
-        information = super().generator_information_loss(latent, fake_features)
-        return information + self.hessian_penalty_weight * penalty
-
-    def generate_crossed(self, latent: Tensor) -> tuple[Tensor, ...]:
-        """Return G of the latents, and with one, the other and both of two codes drawn anew."""
-        first, second = torch.randperm(len(self.latents.codes))[:2].tolist()
-        corners = latent.repeat(4, 1, 1)
-        for index, changed in ((first, [1, 3]), (second, [2, 3])):
-            drawn = self.latents.codes[index].sample(len(latent), latent.device).to(latent)
-            corners[changed, :, self.latents.columns(index)] = drawn
-        return self.generator(corners.flatten(0, 1)).chunk(4)
+        penalty = HessianPenalty(hessian_penalty_weight)
+        super().__init__(codes=codes, terms=[penalty, *(terms or [])], **kwargs)

@@ -30,12 +30,14 @@ from infogan.modules import (
     ThoughtExperimentModule,
     VanillaGANModule,
 )
+from infogan.terms import Clustering, CodeTerm, HessianPenalty, OrthogonalJacobian
 
 SEED = 7  # as in conftest
 RATE = 0.01
 Gradients = dict[str, Tensor]
 
 ALL_CODES = [CategoricalCode(4), UniformCode(), BernoulliCode(0.3), NormalCode(posterior_std=0.5)]
+SHEARED = RandomAffine(degrees=0, shear=0.5)
 LEARNED_STD = [CategoricalCode(3), UniformCode(learn_std=True, min_std=0.99, max_std=1.02)]
 RECEIVERS = ("generator", "trunk", "head")
 SUBSETS = list(chain.from_iterable(combinations(RECEIVERS, size) for size in range(4)))
@@ -60,6 +62,8 @@ class PaperTraining:
     def __init__(self, module: GANModule) -> None:
         self.module = copy.deepcopy(module).double().train()
         self.discriminator: Any = self.module.discriminator
+        self.recognition_head: Any = getattr(self.module, "recognition_head", None)
+        self.terms: tuple[CodeTerm, ...] = getattr(self.module, "terms", ())
         self.gradients: list[Gradients] = []
 
     def train(self, batches: Iterable[Tensor]) -> None:
@@ -103,36 +107,51 @@ class PaperTraining:
             total = total + q(code, own).log_prob(c).mean()
         return total
 
-    def clustering(self, features: Tensor, view_features: Tensor) -> Tensor:
+    def clustering(self, term: Clustering, features: Tensor, view_features: Tensor) -> Tensor:
         """Return the clustering loss of a single categorical code that comes first."""
-        module = self.module
-        assert isinstance(module, ClusteringInfoGANModule)
-        num_categories = module.latents.codes[0].dim
+        num_categories = self.module.latents.codes[0].dim
         p, view = (
-            module.recognition_head(f)[:, :num_categories].softmax(dim=1)
+            self.recognition_head(f)[:, :num_categories].softmax(dim=1)
             for f in (features, view_features)
         )
         agreement = -(p[: len(view)].detach() * view.log()).sum(dim=1).mean()
         uncertainty = -(p * p.log()).sum(dim=1).mean()
         balance = -(p.mean(dim=0) * p.mean(dim=0).log()).sum()
-        loss = agreement + uncertainty - module.balance_weight * balance
-        return module.clustering_weight * loss
+        return term.weight * (agreement + uncertainty - term.balance_weight * balance)
 
-    def crossing(self, latent: Tensor) -> Tensor:
+    def crossing(self, term: HessianPenalty, latent: Tensor) -> Tensor:
         """Return the weighted mean square of G's mixed differences in two codes."""
-        module = self.module
-        assert isinstance(module, HessianPenaltyInfoGANModule)
-        codes = module.latents.codes
+        codes = self.module.latents.codes
         latent = latent[: len(latent) // 4]
-        first, second = torch.randperm(len(codes))[:2].tolist()
+        drawn = [code.sample(len(latent), "cpu") for code in codes]
+        ranks = torch.rand(len(codes)).argsort().tolist()
         corners = [latent.clone() for _ in range(4)]
-        for index, changed in ((first, (1, 3)), (second, (2, 3))):
-            start = module.latents.noise_dim + sum(code.dim for code in codes[:index])
-            drawn = codes[index].sample(len(latent), "cpu")
+        for index, changed in ((ranks.index(0), (1, 3)), (ranks.index(1), (2, 3))):
+            columns = self.module.latents.columns(index)
             for corner in changed:
-                corners[corner][:, start : start + drawn.shape[1]] = drawn
-        g = module.generator(torch.cat(corners)).unflatten(0, (4, len(latent)))
-        return module.hessian_penalty_weight * (g[0] - g[1] - g[2] + g[3]).pow(2).mean()
+                corners[corner][:, columns] = drawn[index]
+        g = self.module.generator(torch.cat(corners)).unflatten(0, (4, len(latent)))
+        return term.weight * (g[0] - g[1] - g[2] + g[3]).pow(2).mean()
+
+    def jacobian(self, term: OrthogonalJacobian, latent: Tensor) -> Tensor:
+        """Return the weighted squared cosine of G's changes by each pair of continuous codes."""
+        codes = self.module.latents.codes
+        latent = latent[: len(latent) // 4]
+        columns = [
+            self.module.latents.columns(i).start
+            for i, code in enumerate(codes)
+            if isinstance(code, ContinuousCode)
+        ]
+        moved = [latent.clone() for _ in columns]
+        for one, column in zip(moved, columns, strict=True):
+            towards_0 = torch.where(one[:, column] > 0, -term.step, term.step)
+            one[:, column] += towards_0
+        start, *ends = self.module.generator(torch.cat([latent, *moved])).chunk(len(moved) + 1)
+        cosines = [
+            torch.cosine_similarity((a - start).flatten(1), (b - start).flatten(1))
+            for a, b in combinations(ends, 2)
+        ]
+        return term.weight * torch.stack(cosines).pow(2).mean()
 
     def information_gradients(self, bound: Tensor, receiver: str) -> Gradients:
         """Return the gradient of -lambda L_I for one receiver's parameters."""
@@ -154,7 +173,11 @@ class PaperTraining:
         module = self.module
         latent = module.latents.sample(len(real))
         fake = module.generator(latent).detach()
-        seen_twice = real[: len(real) // 2]
+        views: dict[CodeTerm, Tensor] = {}
+        for term in self.terms:
+            if isinstance(term, Clustering):
+                half = real[: len(real) // 2]
+                views[term] = term.augmentation(half) if term.augmentation else half
         real = self.noisy(real).requires_grad_()
         fake = self.noisy(fake)
         d_real, real_features = self.probability(real)
@@ -167,8 +190,10 @@ class PaperTraining:
             (slope,) = torch.autograd.grad(logit.sum(), real, create_graph=True)
             loss = loss + module.r1_weight / 2 * slope.pow(2).sum(dim=(1, 2, 3)).mean()
         gradients = self.gradients_of(loss, "discriminator.")
-        if isinstance(module, ClusteringInfoGANModule):
-            clustering = self.clustering(real_features, self.probability(self.noisy(seen_twice))[1])
+        for term, view in views.items():
+            assert isinstance(term, Clustering)
+            view_features = self.probability(self.noisy(view))[1]
+            clustering = self.clustering(term, real_features, view_features)
             for prefix in ("discriminator.trunk.", "recognition_head."):
                 for name, gradient in self.gradients_of(clustering, prefix).items():
                     gradients[name] = gradients.get(name, 0) + gradient
@@ -188,8 +213,14 @@ class PaperTraining:
         minimax = module.hparams["generator_loss"] == "minimax"
         loss = (1 - d_fake).log().mean() if minimax else -d_fake.log().mean()
         gradients = self.gradients_of(loss, "generator.")
-        if isinstance(module, HessianPenaltyInfoGANModule):
-            for name, gradient in self.gradients_of(self.crossing(latent), "generator.").items():
+        for term in self.terms:
+            if isinstance(term, HessianPenalty):
+                loss = self.crossing(term, latent)
+            elif isinstance(term, OrthogonalJacobian):
+                loss = self.jacobian(term, latent)
+            else:
+                continue
+            for name, gradient in self.gradients_of(loss, "generator.").items():
                 gradients[name] = gradients[name] + gradient
         informed = isinstance(module, InfoGANModule) and "generator" in module.mi_gradient_to
         if informed and not isinstance(module, ThoughtExperimentModule):
@@ -230,6 +261,18 @@ CASES: dict[str, tuple[type[GANModule], dict[str, Any]]] = {
     "Hessian penalty": (
         HessianPenaltyInfoGANModule,
         {"codes": ALL_CODES, "hessian_penalty_weight": 20.0, "instance_noise_std": 0.1},
+    ),
+    "orthogonal Jacobian": (
+        InfoGANModule,
+        {"codes": [*ALL_CODES, UniformCode()], "terms": [OrthogonalJacobian(2.0, 0.1)]},
+    ),
+    "terms together": (
+        InfoGANModule,
+        {
+            "codes": ALL_CODES,
+            "terms": [HessianPenalty(20.0), OrthogonalJacobian(), Clustering(0.2, 1, SHEARED)],
+            "discriminator_augmentation": RandomAffine(degrees=0),
+        },
     ),
     "minimax": (InfoGANModule, {"generator_loss": "minimax"}),
     "several updates": (

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from infogan.latents import LatentSpec
 from infogan.modules import InfoGANModule
 from infogan.modules import gan as gan_file
 from infogan.runtime.strategies import AlternatingDDPStrategy, check_strategy
+from infogan.terms import Clustering, View
 from tests.cluster.job import prepare
 from tests.conftest import TINY, Outcome
 from tests.support.resumable import SEED, RestlessGAN, SmallData, SmallNetworks, gan, in_child
@@ -89,43 +91,54 @@ def seeded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class JoinedLatents(LatentSpec):
-    """Draw what two ranks draw, one after the other, each from its own stream."""
+    """Draw what several ranks draw, one after the other, each from its own stream."""
 
     streams: list[Tensor]
+    num_ranks: int
 
     def seed(self, step: int) -> None:
-        seeds = [np.random.SeedSequence([SEED, rank, step]) for rank in range(2)]
+        seeds = [np.random.SeedSequence([SEED, rank, step]) for rank in range(self.num_ranks)]
         drawn = [torch.Generator().manual_seed(int(s.generate_state(1)[0])) for s in seeds]
         object.__setattr__(self, "streams", [generator.get_state() for generator in drawn])
 
     def sample(self, num_samples: int, device: torch.device | str = "cpu") -> Tensor:
         parts = []
-        for rank in range(2):
+        for rank in range(self.num_ranks):
             torch.set_rng_state(self.streams[rank])
-            parts.append(super().sample(num_samples // 2, device))
+            parts.append(super().sample(num_samples // self.num_ranks, device))
             self.streams[rank] = torch.get_rng_state()
         return torch.cat(parts)
 
 
 class JoinedGAN(InfoGANModule):
-    """Train in one process on the latents of two."""
+    """Train in one process on the latents of several."""
 
     def seed_rng(self, *purpose: int) -> None:
         self.latents.seed(self.global_step)  # type: ignore[attr-defined]
 
 
+@dataclass(frozen=True)
+class WholeClustering(Clustering):
+    """Show all real images twice: the first halves of the ranks' batches are not the joined one."""
+
+    def views(self, real: Tensor, fake: Tensor) -> tuple[View, ...]:
+        return (View(real.flip(3)),)
+
+
 @pytest.mark.parametrize(
-    "settings",
+    ("settings", "num_ranks"),
     [
-        {},
-        {"r1_weight": 0.5, "gradient_clip_norm": 0.3},
-        {"num_discriminator_updates": 2, "num_generator_updates": 2},
-        {"mi_gradient_to": ("head",)},
+        ({}, 2),
+        ({"r1_weight": 0.5, "gradient_clip_norm": 0.3}, 2),
+        ({"num_discriminator_updates": 2, "num_generator_updates": 2}, 2),
+        ({"mi_gradient_to": ("head",)}, 2),
+        ({"terms": [WholeClustering(1.0)]}, 2),
+        ({"terms": [WholeClustering(1.0)]}, 4),
     ],
     ids=str,
 )
-def test_two_processes_equal_one_on_the_joined_batch(
-    settings: dict[str, Any], float64: None
+def test_processes_equal_one_on_the_joined_batch(
+    settings: dict[str, Any], num_ranks: int, float64: None
 ) -> None:
     """To 1e-6 in float64, for both networks, over 20 updates, without batch normalisation."""
     stream = torch.Generator().manual_seed(1)
@@ -135,14 +148,15 @@ def test_two_processes_equal_one_on_the_joined_batch(
         return BatchLoader(source, batch_size, shuffle=True, drop_last=True, seed=0)
 
     settings = {"noisy": False, "instance_noise_std": 0.0, **settings}
-    start, two, one = (gan(k, **settings) for k in (InfoGANModule, InfoGANModule, JoinedGAN))
+    start, several, one = (gan(k, **settings) for k in (InfoGANModule, InfoGANModule, JoinedGAN))
     one.latents = JoinedLatents(one.latents.noise_dim, one.latents.codes)
+    object.__setattr__(one.latents, "num_ranks", num_ranks)
     assert fit(one, loader(16), devices=1).global_step == 20
-    fit(two, loader(8), devices=2)
+    fit(several, loader(16 // num_ranks), devices=num_ranks)
     for name, value in one.state_dict().items():
         before = start.state_dict()[name]
         assert value.ne(before).any(), f"{name} has not been trained"
-        torch.testing.assert_close(two.state_dict()[name], value, rtol=1e-6, atol=1e-12)
+        torch.testing.assert_close(several.state_dict()[name], value, rtol=1e-6, atol=1e-12)
 
 
 def test_a_network_of_which_a_part_is_unused_can_be_searched(tmp_path: Path) -> None:
@@ -192,7 +206,7 @@ def test_the_ranks_of_the_shipped_config_never_differ_by_a_bit(
 class RecordingGAN(RestlessGAN):
     """Remember the latents."""
 
-    def discriminator_information_loss(self, latent: Tensor, *features: Tensor) -> Any:
+    def discriminator_information_loss(self, latent: Tensor, *features: Any) -> Any:
         self.seen_latents = [*getattr(self, "seen_latents", []), latent]
         return super().discriminator_information_loss(latent, *features)
 

@@ -74,7 +74,7 @@ class Poisoned(InfoGANModule):
         self.before = {name: value.detach().clone() for name, value in self.named_parameters()}
         return loss + self.poison if self.global_rank == self.poisoned_rank else loss
 
-    def discriminator_information_loss(self, *args: Tensor) -> Any:
+    def discriminator_information_loss(self, *args: Any) -> Any:
         return self.poisoned("discriminator", super().discriminator_information_loss(*args))
 
     def generator_information_loss(self, *args: Tensor) -> Any:

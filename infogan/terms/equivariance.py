@@ -1,0 +1,94 @@
+"""Codes that follow a known transformation of the image."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from infogan.errors import check_at_least
+from infogan.latents import LatentSpec
+from infogan.latents.continuous import ContinuousCode
+from infogan.terms.term import CodeTerm, RealReadings, SeenView, View
+from infogan.transformations import ImageTransformation
+
+
+@dataclass(frozen=True)
+class Equivariance(CodeTerm):
+    """Let each of some codes follow one transformation of the image, and no code any other.
+
+    When an image is transformed by an amount d, what Q reads of the code that follows the
+    transformation must rise by d, and what it reads of every other continuous code must stay. It is
+    asked of real images, by the difference of two readings, and of generated ones, whose code is
+    known. This is prior knowledge: it says what the codes shall mean, which InfoGAN finds out for
+    itself; it takes no label and no measure of any image.
+
+    Args:
+        transformations: What a continuous code follows, by the code's position in `codes`.
+        weight: Weight of the mean squared error, summed over the continuous codes.
+        largest: Largest change of a code; each image's is drawn from the uniform distribution.
+    """
+
+    transformations: dict[int, ImageTransformation]
+    weight: float = 1.0
+    largest: float = 0.5
+    num_views = 2
+
+    def __post_init__(self) -> None:
+        check_at_least(weight=(self.weight, 0))
+        if not self.largest > 0:
+            raise ValueError(f"largest must be positive, got {self.largest}")
+        if not self.transformations:
+            raise ValueError("transformations is empty; give one, such as Shear, by a code's place")
+
+    def check(self, latents: LatentSpec) -> None:
+        continuous = [i for i, c in enumerate(latents.codes) if isinstance(c, ContinuousCode)]
+        for index in self.transformations:
+            if index not in continuous:
+                raise ValueError(
+                    f"transformations names code {index}, and the continuous codes are "
+                    f"{continuous}; name one of them, counted from 0"
+                )
+
+    def views(self, real: Tensor, fake: Tensor) -> tuple[View, ...]:
+        """Transform the first half of the real and of the generated images."""
+        half = (len(real) + 1) // 2
+        return self.transform(real[:half]), self.transform(fake[:half])
+
+    def transform(self, images: Tensor) -> View:
+        """Transform each image by draws of its own: one amount a transformation."""
+        draws = torch.rand(len(images), len(self.transformations), device=images.device)
+        amounts = self.largest * (2 * draws - 1)
+        transformed = images
+        for amount, transform in zip(amounts.T, self.transformations.values(), strict=True):
+            transformed = transform(transformed, amount)
+        return View(transformed, amounts)
+
+    def discriminator_loss(self, real: RealReadings, views: Sequence[SeenView]) -> Tensor:
+        """Return the weighted squared error of Q's readings of the two views."""
+        latents = real.game.latents
+        of_real, of_fake = views
+        codes = latents.split_codes(real.latent)
+        errors = []
+        parameters = (real.parameters, *(real.game.read(view.features) for view in views))
+        for index, (code, plain, moved, fake) in enumerate(
+            zip(latents.codes, *parameters, strict=True)
+        ):
+            if not isinstance(code, ContinuousCode):
+                continue
+            moved, fake = code.posterior_mode(moved), code.posterior_mode(fake)  # (views, 1)
+            change = moved - code.posterior_mode(plain)[: len(moved)]
+            errors.append(change - self.change(index, of_real))
+            errors.append(fake - codes[index][: len(fake)] - self.change(index, of_fake))
+        # The mean of both views, the sum of the codes.
+        loss = torch.stack([error.square().mean() for error in errors]).sum() / len(views)
+        real.game.record(equivariance_loss=loss)
+        return self.weight * loss
+
+    def change(self, index: int, view: SeenView) -> Tensor | float:
+        """Return by how much a code's reading shall have risen, (views, 1), or 0."""
+        assert view.amounts is not None
+        if index not in self.transformations:
+            return 0.0
+        column = list(self.transformations).index(index)
+        return view.amounts[:, column : column + 1]

@@ -1,0 +1,52 @@
+"""Transformations by a known amount."""
+
+import torch
+from torch import Tensor
+
+from infogan.transformations import Shear, StrokeWidth
+
+
+def bar(width: int) -> Tensor:
+    """Return one image of an upright bar, (1, 1, 28, 28)."""
+    image = torch.zeros(1, 1, 28, 28)
+    image[:, :, 6:22, 10 : 10 + width] = 1
+    return image
+
+
+def slope(images: Tensor) -> Tensor:
+    """Return -u11 / u02 of each image: what Morpho-MNIST takes the slant from."""
+    y, x = torch.meshgrid(torch.arange(28.0), torch.arange(28.0), indexing="ij")
+    mass = images.sum(dim=(1, 2, 3))
+    x, y = ((images[:, 0] * c).sum(dim=(1, 2), keepdim=True) for c in (x, y))
+    columns, rows = torch.arange(28.0), torch.arange(28.0)[:, None]
+    dx, dy = columns - x / mass.view(-1, 1, 1), rows - y / mass.view(-1, 1, 1)
+    return -(images[:, 0] * dx * dy).sum(dim=(1, 2)) / (images[:, 0] * dy**2).sum(dim=(1, 2))
+
+
+def test_no_amount_changes_nothing() -> None:
+    images, none = torch.rand(3, 2, 28, 28), torch.zeros(3)
+    torch.testing.assert_close(Shear()(images, none), images)
+    torch.testing.assert_close(StrokeWidth()(images, none), images)
+
+
+def test_shear_leans_to_the_right_by_its_slope() -> None:
+    amounts = torch.tensor([-1.0, 0.5, 1.0])
+    images = Shear(0.3)(bar(4).expand(3, -1, -1, -1), amounts)
+    torch.testing.assert_close(slope(images), 0.3 * amounts, atol=0.005, rtol=0)
+
+
+def test_strokes_widen_and_narrow_by_up_to_a_pixel() -> None:
+    """The width of the middle row, whose pixels are each covered in part."""
+    amounts = torch.tensor([-1.0, -0.5, 0.5, 1.0, 3.0])
+    images = StrokeWidth(1.0)(bar(4).expand(5, -1, -1, -1), amounts)
+    widths = images[:, 0, 14].sum(dim=1)
+    assert images.min() >= 0 and images.max() <= 1
+    torch.testing.assert_close(widths, 4 + amounts.clamp(-1, 1), atol=1e-4, rtol=0)
+    torch.testing.assert_close(slope(images), torch.zeros(5), atol=1e-4, rtol=0)
+
+
+def test_gradients_pass() -> None:
+    images = torch.rand(2, 1, 28, 28, requires_grad=True)
+    for transform in (Shear(), StrokeWidth()):
+        (gradient,) = torch.autograd.grad(transform(images, torch.ones(2)).sum(), images)
+        assert gradient.ne(0).any()
