@@ -23,7 +23,7 @@ def lasting(rows: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
 
 
 def diary() -> list[str]:
-    return [line.rpartition(" ")[0] for line in Path("diary.txt").read_text().splitlines()]
+    return [" ".join(line.split()[:2]) for line in Path("diary.txt").read_text().splitlines()]
 
 
 def wait_for(condition: Callable[[], bool]) -> None:

@@ -1,4 +1,4 @@
-"""Stands for `cli.py` in tests of studies: leaves the same files as `fit` and `test`, at once.
+"""Stands for a member's process in tests of studies: leaves the files of `fit` and `test`, at once.
 
 What a member is to do is its option `--act`; a run "trains" by a formula of seed and step.
 """
@@ -9,15 +9,13 @@ import json
 import os
 import signal
 import sys
-import threading
 import time
 from pathlib import Path
 
 import yaml
 from PIL import Image
 
-from infogan.commands.study import command, runner
-from infogan.commands.study.child import watch_parent
+from infogan.commands.study import child, command, runner
 
 STEPS = 8
 PROGRAM = (sys.executable, __file__)
@@ -26,8 +24,9 @@ StudyRunner = functools.partial(runner.Runner, program=PROGRAM)
 
 def note(event: str, name: str) -> None:
     """Append a line to the diary of all processes, which the tests read."""
+    gpu = os.environ.get("CUDA_VISIBLE_DEVICES", "-")
     with Path("diary.txt").open("a") as file:
-        file.write(f"{event} {name} {os.environ['OMP_NUM_THREADS']}\n")
+        file.write(f"{event} {name} {os.environ['OMP_NUM_THREADS']} {gpu}\n")
 
 
 def accuracy(seed: int, step: int) -> float:
@@ -99,7 +98,7 @@ def test(options: argparse.Namespace) -> int:
     return 0
 
 
-def main() -> int:
+def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser()
     verbs = parser.add_subparsers(dest="verb")
     fitting = verbs.add_parser("fit")
@@ -108,16 +107,15 @@ def main() -> int:
     fitting.add_argument("--seed_everything", type=int)
     fitting.add_argument("--act")
     verbs.add_parser("test").add_argument("--ckpt_path", type=Path)
-    options, _ = parser.parse_known_args()
+    options, _ = parser.parse_known_args(argv)
     return fit(options) if options.verb == "fit" else test(options)
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "study":
+    if sys.argv[1:2] == ["study"]:
         # The study itself, as a process of its own.
         setattr(command, "Runner", StudyRunner)  # noqa: B010
         from infogan.commands import main as cli
 
         sys.exit(cli.main())
-    threading.Thread(target=watch_parent, daemon=True).start()
-    sys.exit(main())
+    sys.exit(child.run(main))

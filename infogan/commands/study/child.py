@@ -1,10 +1,63 @@
-"""Run a verb as a child that does not outlive the process that started it."""
+"""The process of one member: train or resume, test, record; it ends with the process above it."""
 
 import os
+import pickle
 import sys
 import threading
+from collections.abc import Callable
 
 from infogan.commands.main import main
+from infogan.commands.study.lock import Lock, LockedError
+from infogan.commands.study.records import MemberFolder
+from infogan.commands.study.run_folder import has_checkpoint, newest_run
+
+# The exit code of `cli.py` for a run that a callback stopped, and this program's for a member that
+# another process is at.
+STOPPED, ELSEWHERE = 3, 75
+# Seconds that a process may still need to end after its parent has been killed.
+PATIENCE = 3.0
+
+
+def run_member(folder: MemberFolder, study: str, main: Callable[[list[str]], int] = main) -> int:
+    """Bring a member to its row of the table, from where it stands; return the exit code.
+
+    One process does it all, because Python with torch and Lightning takes seconds to start.
+
+    Args:
+        folder: The member's folder.
+        study: The study's name.
+        main: Runs a verb of `cli.py`.
+    """
+    try:
+        with Lock(folder.lock_path, "member", PATIENCE):
+            folder.prepare()
+            code = train(folder, main) or test(folder, main)
+            if code == 0:
+                folder.record_end(study)
+            return code
+    except LockedError:
+        return ELSEWHERE
+
+
+def train(folder: MemberFolder, main: Callable[[list[str]], int]) -> int:
+    """Run `fit` to the end of the training; return 0 once it has come to one, good or bad."""
+    run = newest_run(folder.path)
+    if run is not None and run.has_ended:
+        return 0
+    resume = ["--ckpt_path", "last"] if has_checkpoint(folder.path) else []
+    code = main([*folder.member.fit_arguments(folder.study_dir), *resume])
+    if code not in (0, STOPPED):
+        return code
+    run = newest_run(folder.path)
+    return 0 if run is not None and run.has_ended else code or 1
+
+
+def test(folder: MemberFolder, main: Callable[[list[str]], int]) -> int:
+    """Run `test` on the last checkpoint, if the training has left one; return the exit code."""
+    run = newest_run(folder.path)
+    if run is None or not run.last_checkpoint.is_file():
+        return 0
+    return main(["test", "--ckpt_path", str(run.last_checkpoint)])
 
 
 def watch_parent() -> None:
@@ -15,6 +68,12 @@ def watch_parent() -> None:
     os._exit(1)
 
 
-if __name__ == "__main__":
+def run(main: Callable[[list[str]], int] = main) -> int:
+    """Run the member that standard input names; return the exit code."""
+    folder, study = pickle.load(sys.stdin.buffer)
     threading.Thread(target=watch_parent, daemon=True).start()
-    sys.exit(main())
+    return run_member(folder, study, main)
+
+
+if __name__ == "__main__":
+    sys.exit(run())

@@ -1,7 +1,6 @@
 """The command `study`: run a study file's members, or go on with them."""
 
 import fnmatch
-import os
 import sys
 from collections import Counter
 from pathlib import Path
@@ -12,8 +11,9 @@ from jsonargparse import ArgumentParser
 from infogan.commands.study.cluster import array_script
 from infogan.commands.study.definition import Member, Study, load_study
 from infogan.commands.study.lock import Lock
+from infogan.commands.study.places import places
 from infogan.commands.study.progress import Progress, Screen
-from infogan.commands.study.records import RESULTS
+from infogan.commands.study.records import RESULTS, MemberFolder
 from infogan.commands.study.runner import Runner, StudyInterruptedError, look
 from infogan.commands.study.table import Table
 from infogan.errors import ConfigurationError, as_configuration_error
@@ -35,6 +35,8 @@ def main(argv: list[str]) -> None:
     parser.add_argument("file", nargs="?", type=str, help=file_help)
     parser.add_argument("-c", "--config", type=str, help="The same, given as an option.")
     parser.add_function_arguments(study, skip={"file"}, fail_untyped=True)
+    if any(word.partition("=")[0] == "--num_parallel" for word in argv):
+        raise ConfigurationError("study has no option num_parallel; did you mean --jobs?")
     with as_configuration_error():
         options = parser.parse_args(argv[1:])
     files = [name for name in (options.pop("file"), options.pop("config")) if name is not None]
@@ -49,8 +51,10 @@ def study(
     file: str,
     mode: Mode = "run",
     only: str = "*",
-    num_parallel: int | None = None,
+    jobs: int | None = None,
     threads: int = 1,
+    time_limit: float | None = None,
+    sbatch_gpu: bool = True,
     save_dir: Path = Path("runs"),
     data_dir: Path = Path("benchmarks/studies"),
 ) -> None:
@@ -66,90 +70,97 @@ def study(
             checkpoint, for new measures; `collect` brings the results of jobs into the table;
             `sbatch` prints a Slurm array script of what is missing; `job` runs members as such a
             job does, beside others and without the table.
-        only: Only the members of this name; `*` and `?` stand for any characters.
-        num_parallel: Members that run at a time; null for as many as there are cores for.
+        only: Only the members of this name, or of these, with commas between them; `*` and `?`
+            stand for any characters.
+        jobs: Members that run at a time on each GPU of the machine, or in all if it has none; null
+            for as many as there are cores for, at most 8 a GPU. In an sbatch script the members of
+            one job, of which there is one by default.
         threads: Threads of each member.
+        time_limit: Minutes after which no member is started and those at work save their state and
+            stop; the same command goes on from there.
+        sbatch_gpu: Whether each job of an sbatch script asks for a GPU, which its members share.
         save_dir: Folder of runs; the members' are in `save_dir/NAME/`.
         data_dir: Folder of the small files that are worth to be committed.
 
     Raises:
         ConfigurationError: If the file is wrong, or another process is at work on the study.
     """
-    for name, value in (("num_parallel", num_parallel), ("threads", threads)):
+    for name, value in (("jobs", jobs), ("threads", threads)):
         if value is not None and value < 1:
             raise ConfigurationError(f"{name} must be at least 1, got {value}")
+    if time_limit is not None and not time_limit > 0:
+        raise ConfigurationError(f"time_limit must be above 0 minutes, got {time_limit}")
     definition = load_study(file)
-    members = selected(definition, only)
-    table, study_dir = Table(definition, data_dir), save_dir / definition.name
+    study_dir = save_dir / definition.name
+    folders = [MemberFolder(member, study_dir) for member in selected(definition, only)]
+    table = Table(definition, data_dir)
     if mode == "collect":
-        print(f"{table.collect(study_dir)} rows in {table.path}")
+        print(f"{table.collect(folders)} rows in {table.path}")
     elif mode == "status":
-        in_order = [member for member in definition.members if member in members]
-        show_status(look(in_order, table, study_dir), definition)
+        in_order = sorted(folders, key=lambda folder: definition.members.index(folder.member))
+        show_status(look(in_order, table), definition)
     elif mode == "sbatch":
-        missing = [p.folder.member for p in look(members, table, study_dir) if p.row is None]
+        missing = [p.folder.member for p in look(folders, table) if p.row is None]
+        if not missing:
+            raise ConfigurationError(f"{definition.path}: every member has a result already")
         options = ["--save_dir", str(save_dir), "--data_dir", str(data_dir)]
-        print_jobs(definition, missing, threads, options, study_dir)
+        # Slurm does not make the folder that it is to write its jobs' output to.
+        study_dir.mkdir(parents=True, exist_ok=True)
+        print(
+            array_script(definition, missing, jobs or 1, threads, sbatch_gpu, options, study_dir),
+            end="",
+        )
     else:
-        parallel = num_parallel or max(1, num_cores() // threads)
 
         def runner() -> Runner:
-            return Runner(table, members, study_dir, parallel, threads, mode == "rescore")
+            at_once, is_again = places(jobs, threads), mode == "rescore"
+            return Runner(table, look(folders, table), at_once, threads, time_limit, is_again)
 
         if mode == "job":
             run(runner(), collect=False)
         else:
-            with Lock(study_dir / "study.lock", f"study {definition.name}") as lock:
-                run(runner(), collect=True, inherited=(lock.descriptor,))
+            with Lock(study_dir / "study.lock", f"study {definition.name}"):
+                run(runner(), collect=True)
 
 
 def selected(definition: Study, only: str) -> list[Member]:
-    """Return the members of a name, in the order to run them.
+    """Return the members of these names, in the order to run them.
 
     Raises:
-        ConfigurationError: If there are none.
+        ConfigurationError: If there are none of one of the names.
     """
-    members = [m for m in definition.by_seed() if fnmatch.fnmatchcase(m.name, only)]
-    if not members:
-        names = ", ".join(sorted({m.setting for m in definition.members}))
-        raise ConfigurationError(
-            f"only={only} fits no member of {definition.path}; its settings are {names}, and a "
-            "member is named like infogan_mnist_seed0"
-        )
-    return members
+    names = [m.name for m in definition.members]
+    for pattern in only.split(","):
+        if not fnmatch.filter(names, pattern):
+            settings = ", ".join(sorted({m.setting for m in definition.members}))
+            raise ConfigurationError(
+                f"only={pattern} fits no member of {definition.path}; its settings are {settings}, "
+                "and a member is named like infogan_mnist_seed0"
+            )
+    chosen = {name for pattern in only.split(",") for name in fnmatch.filter(names, pattern)}
+    return [member for member in definition.by_seed() if member.name in chosen]
 
 
-def print_jobs(
-    definition: Study, missing: list[Member], threads: int, options: list[str], study_dir: Path
-) -> None:
-    """Print the sbatch script of what is missing.
-
-    Raises:
-        ConfigurationError: If nothing is.
-    """
-    if not missing:
-        raise ConfigurationError(f"{definition.path}: every member has a result already")
-    # Slurm does not make the folder that it is to write its jobs' output to.
-    study_dir.mkdir(parents=True, exist_ok=True)
-    options = [*options, "--threads", str(threads)]
-    print(array_script(definition, missing, threads, options, study_dir), end="")
-
-
-def run(runner: Runner, collect: bool, inherited: tuple[int, ...] = ()) -> None:
+def run(runner: Runner, collect: bool) -> None:
     """Run to the end, say how it went, and leave with 1 if a member has no result."""
     code = 0
     try:
-        runner.run(inherited, collect)
+        runner.run(collect)
     except StudyInterruptedError as interrupted:
         code = 128 + interrupted.signum
         print("interrupted: the same command goes on from here", file=sys.stderr)
-    if collect and runner.table.collect(runner.study_dir):
+    if runner.is_late:
+        print(
+            f"time_limit of {runner.time_limit:g} minutes: the same command goes on from here",
+            file=sys.stderr,
+        )
+    if collect and runner.table.collect([progress.folder for progress in runner.progress]):
         print(f"table  {runner.table.path}")
     for state, count in sorted(Counter(p.state for p in runner.progress).items()):
         print(f"{count:>5}  {state}")
-    for progress in runner.progress:
-        if progress.state == "crashed":
-            print(f"see    {progress.folder.path}/*.log")
+    for member in runner.members:
+        if member.progress.state == "crashed":
+            print(f"see    {member.log}")
     missing = any(progress.state not in RESULTS for progress in runner.progress)
     if code or missing:
         sys.exit(code or 1)
@@ -161,10 +172,3 @@ def show_status(progress: list[Progress], definition: Study) -> None:
     for one in progress:
         print(one.line(screen.width))
     print(screen.headline())
-
-
-def num_cores() -> int:
-    """Return the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -25,12 +25,14 @@ class Progress:
         state: `waiting`, `training`, `testing`, `interrupted`, `elsewhere`, or an outcome.
         row: Its row of the table once it has one.
         first: Step and time at which this session of it was first seen to advance.
+        seconds: What it took in this session, from start to end; None if it has not ended in it.
     """
 
     folder: MemberFolder
     state: str
     row: Row | None = None
     first: tuple[int, float] | None = None
+    seconds: float | None = None
 
     def line(self, width: int) -> str:
         """Return the member's line, its name padded to a width."""
@@ -50,12 +52,13 @@ class Progress:
         if accuracy is not None:
             parts.append(f"accuracy {float(accuracy):.3f}")
         if self.state == "training" and total is not None:
-            seconds = self.seconds_left(step, total)
-            parts.append("time left ?" if seconds is None else f"{duration(seconds)} left")
+            pace = self.seconds_per_step(step)
+            left = "time left ?" if pace is None else f"{duration(pace * (total - step))} left"
+            parts.append(left)
         return parts
 
-    def seconds_left(self, step: int, total: int) -> float | None:
-        """Return the time until the last step at the pace of this session; None before it is known.
+    def seconds_per_step(self, step: int) -> float | None:
+        """Return the pace of this session; None before it is known.
 
         What was done in an earlier session says nothing about the time that this one takes.
         """
@@ -65,7 +68,17 @@ class Progress:
         first_step, first_time = self.first
         if step <= first_step:
             return None
-        return (total - step) * (now - first_time) / (step - first_step)
+        return (now - first_time) / (step - first_step)
+
+    def estimate(self) -> tuple[float, float] | None:
+        """Return the seconds of the whole training and those that are left; None if not known."""
+        run = newest_run(self.folder.path)
+        if self.state not in AT_WORK or run is None or run.total_steps is None:
+            return None
+        pace = self.seconds_per_step(run.step)
+        if pace is None:
+            return None
+        return pace * run.total_steps, pace * max(0, run.total_steps - run.step)
 
 
 def finished_parts(row: Row) -> list[str]:
@@ -136,14 +149,28 @@ class Screen:
         text = f"{self.title}: {len(results)} of {len(self.members)} done, {at_work} at work"
         if len(rows) > len(results):
             text += f", {len(rows) - len(results)} crashed"
+        seconds = self.seconds_left()
+        return text if seconds is None else f"{text}, about {duration(seconds)} left"
+
+    def seconds_left(self) -> float | None:
+        """Return the time that the study still takes; None where there is no ground to guess it.
+
+        Members to come are taken to last as long as those of this session, else as the others.
+        """
+        open_ones = [progress for progress in self.members if progress.row is None]
+        known = [e for e in (progress.estimate() for progress in open_ones) if e is not None]
         # One that was stopped early says nothing about those to come.
-        whole = [row for row in results if row["outcome"] == "finished"]
-        seconds = [float(row["duration_seconds"]) for row in whole if "duration_seconds" in row]
-        remaining = len(self.members) - len(rows)
-        if seconds and remaining:
-            left = remaining * sum(seconds) / len(seconds) / self.num_parallel
-            text += f", about {duration(left)} left"
-        return text
+        whole = [(p, row) for p in self.members if (row := p.row) and row["outcome"] == "finished"]
+        seconds = (
+            [p.seconds for p, _ in whole if p.seconds is not None]
+            or [total for total, _ in known]
+            or [float(row["duration_seconds"]) for _, row in whole if "duration_seconds" in row]
+        )
+        if not open_ones or not seconds:
+            return None
+        typical = sum(seconds) / len(seconds)
+        left = sum(left for _, left in known) + (len(open_ones) - len(known)) * typical
+        return max(left / self.num_parallel, *(left for _, left in known), 0.0)
 
     def _print(self, only_changed: bool) -> None:
         for progress in self.members:

@@ -32,6 +32,11 @@ class MemberFolder:
         """The folder, which holds the member's `version_N` and `test`."""
         return self.study_dir / self.member.name
 
+    @property
+    def lock_path(self) -> Path:
+        """The lock of whoever is at work on the member."""
+        return self.study_dir / f"{self.member.name}.lock"
+
     def prepare(self) -> None:
         """Note what runs here and with which code; put what another definition left aside."""
         config_hash, commit = self.member.config_hash(), checkout_commit() or __version__

@@ -1,30 +1,34 @@
-"""Run a study's members: several at a time, each one `fit` and then one `test`."""
+"""Run a study's members, several at a time, each in a process of its own."""
 
 import contextlib
+import math
 import os
+import pickle
+import queue
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from concurrent import futures
 from types import FrameType
 
-from infogan.commands.study.definition import Member
-from infogan.commands.study.lock import Lock, LockedError
-from infogan.commands.study.progress import Progress, Screen
+from infogan.commands.study.child import ELSEWHERE
+from infogan.commands.study.progress import AT_WORK, Progress, Screen
 from infogan.commands.study.records import RESULTS, MemberFolder
-from infogan.commands.study.run_folder import has_checkpoint, newest_run
+from infogan.commands.study.run_folder import Row, newest_run
 from infogan.commands.study.table import Table
 from infogan.files import ROOT
 
 PROGRAM = (sys.executable, "-m", "infogan.commands.study.child")
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.5
 # What a member has, once told to end, to save its state.
 GRACE_SECONDS = 120.0
-# The exit codes of `cli.py`: stopped by a callback; ended by a signal, with its state saved.
-STOPPED = 3
-INTERRUPTED = (128 + signal.SIGTERM, 128 + signal.SIGUSR1, -signal.SIGTERM)
+# How a process ends that a signal has reached, with its state saved or before there was any.
+INTERRUPTED = {
+    code for s in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1) for code in (128 + s, -s)
+}
 
 
 class StudyInterruptedError(Exception):
@@ -40,13 +44,13 @@ class StudyInterruptedError(Exception):
 
 
 class MemberRun:
-    """One member on its way through `fit` and `test` to its row of the table.
+    """One member on its way to its row of the table, in a thread that waits for its process.
 
     Args:
         progress: Where it stands.
         study: The study's name.
-        threads: Threads of a process.
-        program: What runs in place of `python cli.py`.
+        threads: Threads of its process.
+        program: What runs in place of `child.py`.
     """
 
     def __init__(
@@ -54,102 +58,89 @@ class MemberRun:
     ) -> None:
         self.progress, self.folder = progress, progress.folder
         self.study, self.threads, self.program = study, threads, program
-        self.lock = Lock(self.folder.path.with_name(f"{self.folder.member.name}.lock"), "member")
+        self.log = self.folder.study_dir / f"{self.folder.member.name}.log"
         self.process: subprocess.Popen[bytes] | None = None
         self.is_stopping = False
+        self.guard = threading.Lock()
 
-    def start(self, inherited: Sequence[int]) -> None:
-        """Start the member, with locks to inherit; leave it if another process is at it."""
+    def run(self, places: "queue.Queue[str | None]") -> None:
+        """Run the member to its end in a place that is free.
+
+        Args:
+            places: The free places, each a GPU or None; one is taken for as long as it runs.
+        """
+        gpu = places.get()
         try:
-            self.lock.acquire()
-        except LockedError:
-            self.progress.state = "elsewhere"
-            return
-        self.inherited = (*inherited, self.lock.descriptor)
-        self.folder.prepare()
-        self.advance()
+            process = self.launch(gpu)
+            if process is not None:
+                self.settle(process.wait())
+        finally:
+            places.put(gpu)
 
-    def advance(self) -> None:
-        """Start what comes next: `fit`, or to go on with it, then `test`, then the row."""
-        run = newest_run(self.folder.path)
-        if run is None or not run.has_ended:
-            resume = ["--ckpt_path", "last"] if has_checkpoint(self.folder.path) else []
-            arguments = self.folder.member.fit_arguments(self.folder.study_dir)
-            self.launch("training", [*arguments, *resume])
-        elif run.last_checkpoint.is_file():
-            self.launch("testing", ["test", "--ckpt_path", str(run.last_checkpoint)])
-        else:
-            self.finish()
-
-    def launch(self, state: str, arguments: Sequence[str]) -> None:
-        """Start `cli.py` with these arguments."""
+    def launch(self, gpu: str | None) -> subprocess.Popen[bytes] | None:
+        """Start the member's process, unless it was stopped before it began."""
         path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {
             **os.environ,
             "OMP_NUM_THREADS": str(self.threads),
             "PYTHONPATH": os.pathsep.join(path),
+            **({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}),
         }
         # A seed that another Lightning program left behind would take the place of the member's.
         environment.pop("PL_GLOBAL_SEED", None)
-        self.log = self.folder.path / f"{arguments[0]}.log"
-        self.log_start = self.log.stat().st_size if self.log.exists() else 0
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*self.program, *arguments],
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.guard, self.log.open("ab") as log:
+            if self.is_stopping:
+                return None
+            self.log_start, self.started = log.tell(), time.monotonic()
+            self.process = process = subprocess.Popen(
+                self.program,
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=environment,
-                pass_fds=self.inherited,
                 start_new_session=True,
             )
-        self.progress.state, self.progress.row, self.progress.first = state, None, None
+            self.progress.state, self.progress.row = "training", None
+        assert process.stdin is not None
+        # It stays open: that it closes tells the member that this process is gone.
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(pickle.dumps((self.folder, self.study)))
+            process.stdin.flush()
+        return process
 
-    def poll(self) -> bool:
-        """Look after the process; return whether the member is at work."""
-        if self.process is None:
-            return False
-        code = self.process.poll()
-        if code is None:
-            return True
-        was_testing, self.process = self.progress.state == "testing", None
-        if self.is_stopping or code in INTERRUPTED:
-            self.leave("interrupted")
-        elif was_testing and code == 0:
-            self.finish()
-        elif not was_testing and code in (0, STOPPED) and self.has_ended():
-            self.advance()
-        else:
-            self.crash(code)
-        return self.process is not None
+    def settle(self, code: int) -> None:
+        """Say how the process has ended; record a defect, which the next study tries again."""
+        row: Row | None = None
+        if code == 0:
+            self.progress.seconds = time.monotonic() - self.started
+            row = self.folder.row()
+        elif code != ELSEWHERE and code not in INTERRUPTED and not self.is_stopping:
+            text = self.log.read_bytes()[self.log_start :].decode(errors="replace")
+            last = next((line for line in reversed(text.splitlines()) if line.strip()), "")
+            how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+            reason = ": ".join(filter(None, (self.phase(), how, last)))
+            row = self.folder.record(self.study, "crashed", reason=reason)
+        with self.guard:
+            without_row = "elsewhere" if code == ELSEWHERE else "interrupted"
+            self.progress.row = row
+            self.progress.state = without_row if row is None else row["outcome"]
 
-    def has_ended(self) -> bool:
-        """Return whether the training has left its summary."""
+    def phase(self) -> str:
+        """Return whether the member is `training` or `testing`, by what is in its folder."""
         run = newest_run(self.folder.path)
-        return run is not None and run.has_ended
+        return "testing" if run is not None and run.has_ended else "training"
 
-    def finish(self) -> None:
-        """Record how the run ended."""
-        self.progress.row = self.folder.record_end(self.study)
-        self.leave(self.progress.row["outcome"])
-
-    def crash(self, code: int) -> None:
-        """Record a defect, which the next study will try again."""
-        text = self.log.read_bytes()[self.log_start :].decode(errors="replace")
-        last = next((line for line in reversed(text.splitlines()) if line.strip()), "")
-        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        reason = ": ".join(filter(None, (self.progress.state, how, last)))
-        self.progress.row = self.folder.record(self.study, "crashed", reason=reason)
-        self.leave("crashed")
-
-    def leave(self, state: str) -> None:
-        """Let go of the member."""
-        self.progress.state = state
-        self.lock.release()
+    def look(self) -> None:
+        """See whether a training has gone over into its test."""
+        with self.guard:
+            if self.progress.state in AT_WORK:
+                self.progress.state = self.phase()
 
     def stop(self) -> None:
         """Ask the process to save its state and end."""
-        self.is_stopping = True
+        with self.guard:
+            self.is_stopping = True
         if self.process is not None:
             self.process.terminate()
 
@@ -157,9 +148,6 @@ class MemberRun:
         """End a process that has not ended when it was asked to."""
         if self.process is not None:
             self.process.kill()
-            self.process.wait()
-            self.process = None
-            self.leave("interrupted")
 
 
 class Runner:
@@ -167,85 +155,86 @@ class Runner:
 
     Args:
         table: The study's table.
-        members: The members to see to, in the order to run them.
-        study_dir: The study's folder of runs.
-        num_parallel: Members that run at a time.
+        progress: Where the members to see to stand, in the order to run them.
+        places: The GPU of every member that runs at a time, or None.
         threads: Threads of each.
+        time_limit: Minutes after which no member is started and those at work are stopped.
         rescore: Whether to run `test` again, in place of what is missing.
-        program: What runs in place of `python cli.py`.
+        program: What runs in place of `child.py`.
     """
 
     def __init__(
         self,
         table: Table,
-        members: Sequence[Member],
-        study_dir: Path,
-        num_parallel: int,
+        progress: Sequence[Progress],
+        places: Sequence[str | None],
         threads: int = 1,
+        time_limit: float | None = None,
         rescore: bool = False,
         program: Sequence[str] = PROGRAM,
     ) -> None:
-        self.table, self.study_dir, self.num_parallel = table, study_dir, num_parallel
-        self.progress = look(members, table, study_dir)
-        self.waiting = [
-            MemberRun(progress, table.study.name, threads, program)
-            for progress in self.progress
-            if (progress.folder.can_be_scored() if rescore else progress.row is None)
+        self.table, self.progress, self.places = table, progress, places
+        self.time_limit = math.inf if time_limit is None else time_limit
+        self.is_late = False
+        self.members = [
+            MemberRun(one, table.study.name, threads, program)
+            for one in progress
+            if (one.folder.can_be_scored() if rescore else one.row is None)
         ]
-        self.running: list[MemberRun] = []
-        self.screen = Screen(table.study.name, self.progress, num_parallel)
+        self.screen = Screen(table.study.name, progress, len(places))
 
-    def run(self, inherited: Sequence[int] = (), collect: bool = True) -> None:
+    def run(self, collect: bool = True) -> None:
         """Run all members that wait.
 
         Args:
-            inherited: Descriptors of locks that the members hold as well.
             collect: Whether to bring each result into the table at once.
 
         Raises:
             StudyInterruptedError: After SIGINT or SIGTERM, once the members have saved their state.
         """
-        with signals_as_exceptions():
+        free: queue.Queue[str | None] = queue.Queue()
+        for place in self.places:
+            free.put(place)
+        deadline = time.monotonic() + 60 * self.time_limit
+        pending: dict[futures.Future[None], MemberRun] = {}
+        with signals_as_exceptions(), futures.ThreadPoolExecutor(len(self.places)) as pool:
             try:
-                while self.waiting or self.running:
-                    self.step(inherited, collect)
-                    self.screen.refresh()
-                    if self.running:
-                        time.sleep(POLL_SECONDS)
+                pending |= {pool.submit(member.run, free): member for member in self.members}
+                while pending and not self.is_late:
+                    self.step(pending, collect)
+                    self.is_late = time.monotonic() >= deadline and bool(pending)
             finally:
-                self.stop()
+                self.stop(pending)
         self.screen.refresh(force=True)
 
-    def step(self, inherited: Sequence[int], collect: bool) -> None:
-        """Fill the free places, and see who has ended."""
-        while self.waiting and len(self.running) < self.num_parallel:
-            member = self.waiting.pop(0)
-            # Before it starts, so that an interruption in between stops it too.
-            self.running.append(member)
-            member.start(inherited)
-        running = [member for member in self.running if member.poll()]
-        if len(running) < len(self.running) and collect:
-            self.table.collect(self.study_dir)
-        self.running = running
+    def step(self, pending: dict["futures.Future[None]", MemberRun], collect: bool) -> None:
+        """Wait a moment; bring what has ended into the table, and show where the others are."""
+        done, _ = futures.wait(pending, POLL_SECONDS, futures.FIRST_COMPLETED)
+        ended = [pending.pop(future) for future in done]
+        for future in done:
+            future.result()
+        if collect and ended:
+            self.table.collect([member.folder for member in ended])
+        for member in pending.values():
+            member.look()
+        self.screen.refresh()
 
-    def stop(self) -> None:
+    def stop(self, pending: dict["futures.Future[None]", MemberRun]) -> None:
         """End what still runs: politely, then at once."""
-        for member in self.running:
+        for member in pending.values():
             member.stop()
-        deadline = time.monotonic() + GRACE_SECONDS
-        while any(member.poll() for member in self.running) and time.monotonic() < deadline:
-            time.sleep(POLL_SECONDS)
-        for member in self.running:
-            member.kill()
-        self.running = []
+        _, late = futures.wait(pending, GRACE_SECONDS)
+        for future in late:
+            pending[future].kill()
+        futures.wait(pending)
 
 
-def look(members: Sequence[Member], table: Table, study_dir: Path) -> list[Progress]:
+def look(folders: Sequence[MemberFolder], table: Table) -> list[Progress]:
     """Return where the members stand before anything is started."""
     known = table.known()
     progress = []
-    for member in members:
-        folder = MemberFolder(member, study_dir)
+    for folder in folders:
+        member = folder.member
         row = known.get((member.name, member.config_hash())) or folder.row()
         has_result = bool(row) and row["outcome"] in RESULTS
         progress.append(

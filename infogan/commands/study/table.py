@@ -30,6 +30,8 @@ CURVES = (
 )
 CURVE_POINTS = 125
 CURVE_DIGITS = 5
+# Seconds to wait for another process that brings its results into the table.
+LOCK_PATIENCE = 60.0
 
 
 class Table:
@@ -49,18 +51,21 @@ class Table:
         """Return the rows so far by member and config hash."""
         return {(member_name(row), row["config_hash"]): row for row in read_rows(self.path)}
 
-    def collect(self, study_dir: Path) -> int:
+    def collect(self, folders: Sequence[MemberFolder]) -> int:
         """Bring what members have recorded in their folders into the table; return its length.
 
-        Rows of members whose folders are elsewhere stay.
+        Rows of other members, and of those that have recorded nothing there, stay.
+
+        Args:
+            folders: Folders of members of the study, at least one, all in one folder.
         """
-        with Lock(study_dir / "table.lock", f"table {self.path}", waits=True):
+        with Lock(folders[0].study_dir / "table.lock", f"table {self.path}", LOCK_PATIENCE):
             rows = {member_name(row): row for row in read_rows(self.path)}
-            for member in self.study.members:
-                folder = MemberFolder(member, study_dir)
-                row, earlier = folder.row(), rows.get(member.name, {})
+            for folder in folders:
+                name = folder.member.name
+                row, earlier = folder.row(), rows.get(name, {})
                 if row and not is_worse(row, earlier):
-                    rows[member.name] = row
+                    rows[name] = row
                     self._collect_files(folder)
             ordered = self._ordered(rows)
             if ordered:

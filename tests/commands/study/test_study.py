@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from infogan.commands.study import places as study_places
 from infogan.commands.study.definition import load_study
 from tests import ROOT
 from tests.support.studies import TABLE, Command, diary, table
@@ -112,6 +113,10 @@ def test_a_wrong_file_is_one_line(command: Command, content: str, message: str) 
         (["acts.yaml", "--config", "acts.yaml"], "study takes one file, got 2"),
         (["other.yaml"], "study other.yaml is neither a file nor in studies/, which has paper"),
         (["acts.yaml", "--only", "x*"], "only=x* fits no member of"),
+        (["acts.yaml", "--only", "line*,x"], "only=x fits no member of"),
+        (["acts.yaml", "--jobs", "0"], "jobs must be at least 1, got 0"),
+        (["acts.yaml", "--num_parallel=2"], "no option num_parallel; did you mean --jobs?"),
+        (["acts.yaml", "--time_limit", "0"], "time_limit must be above 0 minutes, got 0.0"),
         (["acts.yaml", "--threads", "0"], "threads must be at least 1, got 0"),
         (["acts.yaml", "--mode", "stop"], "mode"),
     ],
@@ -132,7 +137,7 @@ def test_every_end_is_a_row(study: Command, write: Callable[..., Path]) -> None:
     path = write(
         "finish", "won", "nan", "crash", members=[{"config": "line.yaml", "pictures": ["overview"]}]
     )
-    outcome = study(str(path), "--num_parallel", "2")
+    outcome = study(str(path), "--jobs", "2")
     assert outcome.code == 1
     rows = table()
     assert [row["outcome"] for row in rows.values()] == ["finished", "collapsed", "nan", "crashed"]
@@ -168,7 +173,7 @@ def test_every_end_is_a_row(study: Command, write: Callable[..., Path]) -> None:
     }
     assert "    1  crashed" in outcome.out
     assert "acts: 3 of 4 done, 0 at work, 1 crashed\n" in outcome.out
-    assert "see    runs/acts/line-crash_seed0/*.log" in outcome.out
+    assert "see    runs/acts/line-crash_seed0.log" in outcome.out
 
 
 def test_a_member_killed_from_outside_is_a_crash(
@@ -253,14 +258,86 @@ def test_members_run_side_by_side_on_one_thread_each(
     study: Command, write: Callable[..., Path]
 ) -> None:
     path = write("slow", seeds=[0, 1, 2])
-    assert study(str(path), "--num_parallel", "2").code == 0
+    assert study(str(path), "--jobs", "2").code == 0
     lines = [line.split() for line in Path("diary.txt").read_text().splitlines()]
-    assert {threads for _, _, threads in lines} == {"1"}
+    assert {threads for _, _, threads, _ in lines} == {"1"}
+    assert most_at_work(lines) == 2
+
+
+def most_at_work(lines: list[list[str]]) -> int:
+    """Return how many members of a diary were at work at a time."""
     at_work, most = set(), 0
-    for event, name, _ in lines:
+    for event, name, *_ in lines:
         if event.startswith("fit"):
             at_work.add(name)
         elif event == "test":
             at_work.discard(name)
         most = max(most, len(at_work))
-    assert most == 2
+    return most
+
+
+def test_members_are_spread_over_gpus(
+    study: Command, write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-5")
+    path = write("slow", seeds=[0, 1, 2, 3, 4])
+    assert study(str(path), "--jobs", "2").code == 0
+    lines = [line.split() for line in Path("diary.txt").read_text().splitlines()]
+    assert most_at_work(lines) == 4
+    for gpu in ("3", "GPU-5"):
+        own = [line for line in lines if line[3] == gpu]
+        assert most_at_work(own) == 2
+    gpus = {(name, gpu) for _, name, _, gpu in lines}
+    assert len(gpus) == 5, "a member is trained and tested on one GPU"
+
+
+@pytest.mark.parametrize(
+    ("visible", "smi", "gpus"),
+    [
+        (None, "echo 0; echo 1", ["0", "1"]),
+        (None, "echo no driver; exit 9", []),
+        (None, None, []),
+        ("", "echo 0", []),
+        ("2, MIG-a,-1,3", "echo 0", ["2", "MIG-a"]),
+    ],
+)
+def test_gpus_are_those_that_cuda_would_see(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    visible: str | None,
+    smi: str | None,
+    gpus: list[str],
+) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    if smi is not None:
+        (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{smi}\n")
+        (tmp_path / "nvidia-smi").chmod(0o755)
+    assert study_places.visible_gpus() == gpus
+
+
+@pytest.mark.parametrize(
+    ("gpus", "cores", "jobs", "threads", "expected"),
+    [
+        ([], 5, None, 2, [None] * 2),
+        ([], 1, None, 2, [None]),
+        ([], 1, 3, 1, [None] * 3),
+        (["0"], 16, None, 1, ["0"] * 8),
+        (["0", "1"], 8, None, 2, ["0", "1", "0", "1"]),
+        (["0", "1"], 1, None, 1, ["0", "1"]),
+        (["0", "1"], 1, 12, 1, ["0", "1"] * 12),
+    ],
+)
+def test_members_at_a_time_fit_the_machine(
+    monkeypatch: pytest.MonkeyPatch,
+    gpus: list[str],
+    cores: int,
+    jobs: int | None,
+    threads: int,
+    expected: list[str | None],
+) -> None:
+    monkeypatch.setattr(study_places, "visible_gpus", lambda: gpus)
+    monkeypatch.setattr(study_places, "num_cores", lambda: cores)
+    assert study_places.places(jobs, threads) == expected

@@ -54,14 +54,23 @@ def test_the_length_of_a_run_is_read_from_its_config(
 # ---- on a cluster ------------------------------------------------------------------------------
 
 
+SRUN = """#!/bin/sh
+test "$1" = --cpus-per-task=6 || exit 1
+shift 4
+exec {program} "$@"
+"""
+
+
 def test_the_same_file_as_jobs(study: Command, write: Callable[..., Path]) -> None:
     path = write("finish", "nan", seeds=[0, 1])
     study(str(path), "--only", "line-nan_seed1")
-    script = study(str(path), "--mode", "sbatch", "--threads", "3").out
-    assert "#SBATCH --array=0-2\n" in script and "#SBATCH --cpus-per-task=3\n" in script
-    Path("srun").write_text(f'#!/bin/sh\nshift 3\nexec {" ".join(study_program.PROGRAM)} "$@"\n')
+    script = study(str(path), "--mode", "sbatch", "--threads", "3", "--jobs", "2").out
+    assert "#SBATCH --array=0-1\n" in script and "#SBATCH --cpus-per-task=6\n" in script
+    assert "#SBATCH --gres=gpu:1\n" in script
+    assert "  line-finish_seed0,line-nan_seed0\n  line-finish_seed1\n" in script
+    Path("srun").write_text(SRUN.format(program=" ".join(study_program.PROGRAM)))
     Path("srun").chmod(0o755)
-    for task in range(3):
+    for task in range(2):
         environment = {**os.environ, "SLURM_ARRAY_TASK_ID": str(task)}
         environment["PATH"] = f"{Path.cwd()}:{environment['PATH']}"
         subprocess.run(["bash", "-euc", script], env=environment, check=True, capture_output=True)
@@ -70,6 +79,12 @@ def test_the_same_file_as_jobs(study: Command, write: Callable[..., Path]) -> No
     assert [row["outcome"] for row in table().values()] == ["finished", "finished", "nan", "nan"]
     nothing = study(str(path), "--mode", "sbatch")
     assert nothing.code == 2 and "every member has a result already" in nothing.errors[0]
+
+
+def test_jobs_of_a_cluster_without_gpus(study: Command, write: Callable[..., Path]) -> None:
+    script = study(str(write("finish", "nan")), "--mode", "sbatch", "--sbatch_gpu", "false").out
+    assert "gpu" not in script and "#SBATCH --array=0-1\n" in script
+    assert "#SBATCH --cpus-per-task=1\n" in script and "srun --cpus-per-task=1 " in script
 
 
 # ---- what a person sees ------------------------------------------------------------------------
@@ -114,6 +129,34 @@ def test_time_left_is_by_the_pace_of_this_session(
     study_program.write_metrics(folder, 0, 6)
     assert progress.line(0).endswith("step      6 of 5000  accuracy 0.857  41 h 37 min left")
     assert [duration(s) for s in (59.4, 60, 3600)] == ["59 s", "1 min", "1 h 0 min"]
+
+
+def test_time_left_is_that_of_the_whole_study(
+    command: Command, write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(study_progress.time, "monotonic", lambda: now)
+    members = [progress_of(name, "waiting", write) for name in ("a", "b", "c", "d")]
+    screen = Screen("acts", members, num_parallel=2)
+    assert screen.headline() == "acts: 0 of 4 done, 0 at work"
+    members[0].state = "training"
+    folder = members[0].folder.path / "version_0"
+    folder.mkdir(parents=True)
+    trainer = {"max_epochs": 1, "limit_train_batches": 100, "max_steps": -1}
+    (folder / "config.yaml").write_text(yaml.safe_dump({"trainer": trainer}))
+    study_program.write_metrics(folder, 0, 10)
+    assert screen.headline() == "acts: 0 of 4 done, 1 at work"
+    now = 10.0
+    study_program.write_metrics(folder, 0, 20)
+    # A second a step: 80 s of this one, 100 s of each of three others, two at a time.
+    assert screen.headline() == "acts: 0 of 4 done, 1 at work, about 3 min left"
+    members[1].row, members[1].state = {"outcome": "finished", "duration_seconds": "9"}, "finished"
+    members[1].seconds = 20.0
+    # What members took in this session, start and test included, says more than a pace.
+    assert screen.headline() == "acts: 1 of 4 done, 1 at work, about 1 min left"
+    members[0].row = {"outcome": "finished"}
+    members[0].state = "finished"
+    assert screen.headline() == "acts: 2 of 4 done, 0 at work, about 20 s left"
 
 
 def test_a_terminal_is_drawn_over(
