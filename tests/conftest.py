@@ -13,27 +13,22 @@ from jaxtyping import install_import_hook
 from torch import Tensor
 from torch.optim import Optimizer
 
-import benchmarks.report.__main__
-from infogan.commands import main as cli
+from tests import ROOT
 
-# Under the hook, so that every call of the pure-tensor files checks its annotated shapes.
-with install_import_hook(
-    [
-        "infogan.latents",
-        "infogan.metrics",
-        "infogan.networks",
-        "infogan.objectives",
-        "infogan.metrics.probe",
-        "infogan.regularizers",
-        "infogan.transformations",
-    ],
-    "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
-):
-    import infogan.metrics.consistency
-    import infogan.metrics.factors
-    import infogan.metrics.probe  # noqa: F401
-    from infogan.latents import CategoricalCode, UniformCode
-    from infogan.modules import GANModule, InfoGANModule
+# Before anything of the package: every call of an annotated file checks its shapes.
+ANNOTATED = [
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for package in ("infogan", "datamodules")
+    for path in sorted((ROOT / package).rglob("*.py"))
+    if "from jaxtyping import" in path.read_text()
+]
+TYPES = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+install_import_hook(ANNOTATED, TYPES)
+
+import benchmarks.report.__main__  # noqa: E402
+from infogan.commands import main as cli  # noqa: E402
+from infogan.latents import CategoricalCode, UniformCode  # noqa: E402
+from infogan.modules import GANModule, InfoGANModule  # noqa: E402
 
 SEED = 7
 

@@ -110,7 +110,8 @@ def test_which_factor_is_judged() -> None:
     ],
 )
 def test_wrong_recipes(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=next(iter(wrong))):
+    # A name that is none fails the types' check of the tests first, which is a TypeError.
+    with pytest.raises((ValueError, TypeError), match=next(iter(wrong))):
         JudgeRecipe(**wrong)  # type: ignore[arg-type]
 
 

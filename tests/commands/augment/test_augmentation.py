@@ -2,25 +2,19 @@
 
 import pytest
 import torch
-from jaxtyping import install_import_hook
 from torch import Tensor
 
+from infogan.commands.augment.steps import (
+    LabelledImages,
+    add_images,
+    choose_labelled,
+    class_posteriors,
+    sample_category,
+    scores_by_labels,
+    scores_by_votes,
+)
 from infogan.errors import ConfigurationError
 from infogan.latents import CategoricalCode, LatentSpec, UniformCode
-
-with install_import_hook(
-    "infogan.commands.augment.steps",
-    "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
-):
-    from infogan.commands.augment.steps import (
-        LabelledImages,
-        add_images,
-        choose_labelled,
-        class_posteriors,
-        sample_category,
-        scores_by_labels,
-        scores_by_votes,
-    )
 from infogan.metrics.matching import name_categories
 
 # Step 3
