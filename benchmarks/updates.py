@@ -1,10 +1,12 @@
 """The baseline's two updates without a Trainer: the module's own, and written out plainly."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from infogan.kernels.convolutions import (
     ImageConv2d,
@@ -26,6 +28,23 @@ ORDINARY: dict[type[nn.Module], type[nn.Module]] = {
 }
 
 
+@dataclass(frozen=True)
+class Updates:
+    """Both updates of a batch.
+
+    Args:
+        step: Runs them on a batch of real images.
+        optimizers: What they step: D's, then G's.
+    """
+
+    step: Callable[[Tensor], None]
+    optimizers: Sequence[Optimizer]
+
+    def __call__(self, real: Tensor) -> None:
+        """Run the updates on a batch of real images."""
+        self.step(real)
+
+
 def paper_module(channels: int = 1, side: int = 28, seed: int = 0) -> InfoGANModule:
     """Return the baseline's networks and codes."""
     torch.manual_seed(seed)
@@ -33,7 +52,7 @@ def paper_module(channels: int = 1, side: int = 28, seed: int = 0) -> InfoGANMod
     return InfoGANModule(codes=codes, image_channels=channels, image_size=side)
 
 
-def bare_updates(module: InfoGANModule) -> Callable[[Tensor], None]:
+def bare_updates(module: InfoGANModule) -> Updates:
     """Return the module's own two updates, without a Trainer."""
     optimizers = module.configure_optimizers()
     players = (list(module.discriminator_parameters()), list(module.generator.parameters()))
@@ -51,10 +70,10 @@ def bare_updates(module: InfoGANModule) -> Callable[[Tensor], None]:
         update(0, lambda: module.discriminator_objective(real))
         update(1, lambda: module.generator_objective(len(real)))
 
-    return step
+    return Updates(step, optimizers)
 
 
-def compiled_updates(module: InfoGANModule) -> Callable[[Tensor], None]:
+def compiled_updates(module: InfoGANModule) -> Updates:
     """Return the module's own two updates with all three networks compiled by torch."""
     # Each network is seen by both players, once frozen and once not, in both modes of gradients.
     torch._dynamo.config.recompile_limit = 32
@@ -63,7 +82,7 @@ def compiled_updates(module: InfoGANModule) -> Callable[[Tensor], None]:
     return bare_updates(module)
 
 
-def plain_updates(module: InfoGANModule) -> Callable[[Tensor], None]:
+def plain_updates(module: InfoGANModule) -> Updates:
     """Return the same two updates as most implementations write them, with torch's own layers."""
     for layer in module.modules():
         layer.__class__ = ORDINARY.get(type(layer), type(layer))
@@ -79,8 +98,9 @@ def plain_updates(module: InfoGANModule) -> Callable[[Tensor], None]:
         return -code_information(module.latents, latent, parameters).lower_bound.sum()
 
     def step(real: Tensor) -> None:
-        ones, zeros = torch.ones(len(real), 1), torch.zeros(len(real), 1)
-        latent = module.latents.sample(len(real), "cpu")
+        ones = torch.ones(len(real), 1, device=real.device)
+        zeros = torch.zeros(len(real), 1, device=real.device)
+        latent = module.latents.sample(len(real), real.device)
         fake = generator(latent)
         for_discriminator.zero_grad()
         loss = F.binary_cross_entropy_with_logits(discriminator(real), ones)
@@ -88,14 +108,14 @@ def plain_updates(module: InfoGANModule) -> Callable[[Tensor], None]:
         loss = loss + F.binary_cross_entropy_with_logits(discriminator.logits(features), zeros)
         (loss + information(latent, features)).backward()
         for_discriminator.step()
-        latent = module.latents.sample(len(real), "cpu")
+        latent = module.latents.sample(len(real), real.device)
         for_generator.zero_grad()
         (features,) = discriminator.trunk(generator(latent))
         loss = F.binary_cross_entropy_with_logits(discriminator.logits(features), ones)
         (loss + information(latent, features)).backward()
         for_generator.step()
 
-    return step
+    return Updates(step, (for_discriminator, for_generator))
 
 
 UPDATES = {"bare": bare_updates, "plain": plain_updates, "compiled": compiled_updates}
