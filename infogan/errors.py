@@ -25,12 +25,33 @@ def as_configuration_error() -> Iterator[None]:
 def one_line(error: BaseException) -> str:
     """Return the part of an error's message that says what is wrong, as one line.
 
-    jsonargparse reports an optional object by every type it is not; what it says after the first
-    one's reason repeats the whole value.
+    jsonargparse reports an option of several types by every type that it is not, level by level;
+    the innermost value is the wrong one.
     """
-    text = re.sub(r"\s*\n\s*(- )?", " ", str(error) or type(error).__name__).strip()
-    text = re.sub(r"Does not validate against any of the Union.*? Errors: ", "", text)
-    return re.sub(r"\.? Expected a <class 'NoneType'>.*$", "", text)
+    text, _, rest = (str(error) or type(error).__name__).partition("Given value type:")
+    # Headings, the type that stands for null, and what a config given by its path would be.
+    for noise in (
+        r"Does not validate against any of the Union subtypes\n\s*Subtypes:.*\n\s*Errors:",
+        r"- Expected a <class 'NoneType'>",
+        r"- Expected a path but .* either not accessible or invalid",
+        r"Type typing\.Callable\[.*\] expects a function or a callable class:",
+        r"(?s)Not a valid subclass of .*",
+    ):
+        text = re.sub(noise, "", text)
+    text = re.sub(r"\s*\n\s*(- )?", " ", text).strip()
+    text = re.sub(r"Unexpected config: ?(.*)", r"must hold `key: value` lines. Got value: \1", text)
+    text = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", text)
+    text = re.sub(r"typing\.Literal\[(.*?)\]", r"one of \1", text)
+    unnamed = re.search(r"Expected a dot import path string: (.*)", text)
+    head, *expected = re.split(r" ?Expected an? ", text)
+    if unnamed is not None:
+        text = f"{head} no class is named {unnamed[1]}".strip()
+    elif expected:
+        text = f"{head} Expected {' or '.join(kind.strip() for kind in expected)}".strip()
+    if rest and "Got value" not in text and "Expected" in text:
+        given = rest.partition("Given value:")[2].partition("\n")[0].strip()
+        text += f". Got value: {given or 'nothing'}"
+    return text
 
 
 def check_at_least(**values: tuple[float, float]) -> None:

@@ -28,6 +28,7 @@ from infogan.callbacks.progress import LossProgressBar, RunSummary
 from infogan.callbacks.quality import SampleQuality
 from infogan.callbacks.traversal import LatentTraversal
 from infogan.callbacks.validity import SampleValidity
+from infogan.commands.parser import OptionParser, explained
 from infogan.errors import ConfigurationError, as_configuration_error, one_line
 from infogan.files import shipped
 from infogan.kernels.memory import keep_freed_memory
@@ -77,9 +78,14 @@ class NamedConfigFile(ActionConfigFile):
             raise ConfigurationError(f"config {values}: {one_line(error)}") from error
 
 
+class LightningOptionParser(OptionParser, LightningArgumentParser):
+    """The parser of Lightning's verbs."""
+
+
 class InfoGANCLI(LightningCLI):
     """`fit`, `validate`, `test` and `predict` of any module and datamodule, from YAML."""
 
+    options: LightningArgumentParser
     resumed: tuple[Path, dict[str, Any]] | None = None
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
@@ -95,6 +101,7 @@ class InfoGANCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the run's name, the tracking switch and the callbacks that every run has."""
+        self.options = parser
         parser.add_argument(
             "--name", type=str, default="run", help="Name of the experiment and of its run folder."
         )
@@ -139,8 +146,9 @@ class InfoGANCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the command line; what is wrong with it becomes a ConfigurationError."""
-        with as_configuration_error():
+        with explained(self.options):
             super().parse_arguments(parser, args)
+            check_groups(self.config[self.config["subcommand"]], self.options)
 
     def _parse_ckpt_path(self) -> None:
         """Leave the config as given: it rules, not the checkpoint's hyper-parameters."""
@@ -240,6 +248,20 @@ class InfoGANCLI(LightningCLI):
             self.save_config_kwargs = {**self.save_config_kwargs, "overwrite": True}
 
 
+def check_groups(config: Namespace, parser: LightningArgumentParser) -> None:
+    """Refuse a single value in the place of a group of options, such as `trainer: 3`.
+
+    Raises:
+        ConfigurationError: For the first such group.
+    """
+    keys = [*parser.get_defaults().keys()]
+    for group in dict.fromkeys(key.partition(".")[0] for key in keys if "." in key):
+        if not isinstance(config.get(group), Namespace):
+            raise ConfigurationError(
+                f"{group} must hold `option: value` lines, got {config.get(group)!r}"
+            )
+
+
 def check_writable(save_dir: str) -> None:
     """Refuse a folder of runs that cannot be written to, before anything is trained.
 
@@ -286,4 +308,5 @@ def run(argv: list[str]) -> None:
         trainer_defaults={"logger": loggers, "log_every_n_steps": 10, "num_sanity_val_steps": 0},
         parser_kwargs={"exit_on_error": False, "prog": "cli.py"},
         auto_configure_optimizers=False,
+        parser_class=LightningOptionParser,
     )

@@ -1,13 +1,17 @@
 """The verbs and what an error is to the shell."""
 
 import argparse
+import difflib
 import importlib
+import re
 import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from infogan import __version__
+from infogan.errors import ConfigurationError
 
 
 def lightning(argv: list[str]) -> None:
@@ -118,7 +122,7 @@ def main(argv: list[str] | None = None) -> int:
     interrupted by signal n.
     """
     argv = sys.argv[1:] if argv is None else argv
-    parser = argparse.ArgumentParser(
+    parser = EntranceParser(
         prog="cli.py",
         description="InfoGAN laboratory: train, score and use latent codes.",
         epilog="`cli.py VERB --help` lists a verb's options.",
@@ -127,9 +131,26 @@ def main(argv: list[str] | None = None) -> int:
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name, (_, description) in VERBS.items():
         verbs.add_parser(name, help=description, add_help=False)
-    verb = parser.parse_known_args(argv[:1])[0].verb
+    if not argv:
+        parser.print_help()
+        return 0
     find_own_classes()
-    return run(lambda: VERBS[verb][0](argv))
+    return run(lambda: VERBS[parser.parse_known_args(argv[:1])[0].verb][0](argv))
+
+
+class EntranceParser(argparse.ArgumentParser):
+    """Reads the verb; what is wrong with it is an error like any other."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say which verb is near.
+
+        Raises:
+            ConfigurationError: Always.
+        """
+        wrong = re.search(r"invalid choice: '(.*?)'", message)
+        near = difflib.get_close_matches(wrong[1], VERBS, 1) if wrong is not None else []
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ConfigurationError(f"{message}{hint}")
 
 
 def run(action: Callable[[], None]) -> int:
@@ -162,11 +183,12 @@ def find_own_classes() -> None:
 
 def exit_code(error: Exception) -> int | None:
     """Return the code for an error whose message is all that a user needs; None for a defect."""
+    if type(error) is ConfigurationError:
+        return 2  # before anything large is imported
     from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
     from datamodules.errors import DataError
     from infogan.callbacks.stopping import RunStoppedError
-    from infogan.errors import ConfigurationError
     from infogan.runtime.launching import RankFailedError
     from infogan.runtime.signals import RunInterruptedError
 

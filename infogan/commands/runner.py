@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 from docstring_parser import parse
-from jsonargparse import ActionConfigFile, ArgumentParser
+from jsonargparse import ActionConfigFile
 
-from infogan.errors import as_configuration_error
+from infogan.commands.parser import OptionParser, explained
 
 
 def run_function(
@@ -27,7 +27,7 @@ def run_function(
         ConfigurationError: If the options are wrong.
     """
     summary = (function.__doc__ or "").partition("\n\n    Args:")[0]
-    parser = ArgumentParser(
+    parser = OptionParser(
         prog=f"cli.py {argv[0]}", description=" ".join(summary.split()), exit_on_error=False
     )
     parser.add_argument("-c", "--config", action=ActionConfigFile, help="YAML with these options.")
@@ -39,7 +39,7 @@ def run_function(
     skip: set[str | int] = {listed} if listed is not None else set()
     parser.add_function_arguments(function, fail_untyped=True, skip=skip)
     parser.set_defaults(defaults or {})
-    with as_configuration_error():
+    with explained(parser):
         config = parser.parse_args(argv[1:])
         arguments = parser.instantiate_classes(config)
     del arguments["config"]

@@ -70,13 +70,56 @@ def test_bad_yaml(command: Command) -> None:
     one_clear_line(command("fit", "--config", "bad.yaml"), "bad.yaml", "line 2")
 
 
-def test_no_config(command: Command) -> None:
-    one_clear_line(command("fit"), "model")
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("trainr: {max_epochs: 3}", ["trainr", "did you mean trainer.max_epochs?"]),
+        ("trainer: {max_epoch: 3}", ["max_epoch", "did you mean trainer.max_epochs?"]),
+        ("trainer: 3", ["trainer must hold", "got 3"]),
+        ("trainer: {limit_val_batches: many}", ["limit_val_batches", "int or float", "many"]),
+        ("model: {class_path: InfoGANModul}", ["x.yaml", "did you mean InfoGANModule?"]),
+        ("model: {class_path: infogan.module.InfoGANModule}", ["did you mean InfoGANModule?"]),
+        ("model: {init_args: {mi_wieght: 2}}", ["x.yaml", "did you mean mi_weight?"]),
+        (
+            "model: {init_args: {codes: [{class_path: CategoricalCod}]}}",
+            ["codes", "did you mean CategoricalCode?"],
+        ),
+        (
+            "model: {init_args: {generator_optimizer: {class_path: Adam, init_args: {rate: 1}}}}",
+            ["generator_optimizer", "rate", "there are", "lr"],
+        ),
+        ("data: {clas_path: MNISTDataModule}", ["did you mean class_path?"]),
+        ("name: on", ["name", "True", "quotes"]),
+        ("", ["x.yaml", "`key: value`"]),
+        ("- a", ["x.yaml", "`key: value`", "- a"]),
+    ],
+)
+def test_wrong_yaml_names_what_is_near(command: Command, content: str, words: list[str]) -> None:
+    Path("x.yaml").write_text(content)
+    one_clear_line(command(*BASE, "--config", "x.yaml"), *words)
 
 
-def test_unknown_verb(command: Command) -> None:
-    outcome = command("train")
-    assert outcome.code == 2 and "invalid choice: 'train'" in outcome.err
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["fit"], ["model", "--config infogan_mnist.yaml"]),
+        (["predict"], ["model", "--config", "--ckpt_path"]),
+        (["sample"], ["ckpt_path is missing", "cli.py sample --help"]),
+        (["sample", "--ckpt_pth=x"], ["--ckpt_pth=x", "did you mean ckpt_path?"]),
+        (["study", "--mod", "status"], ["study takes one file"]),
+        (["sampel"], ["'sampel'", "did you mean sample?"]),
+        (["--config", "x"], ["VERB"]),
+    ],
+)
+def test_what_is_missing_or_misspelt(
+    command: Command, arguments: list[str], words: list[str]
+) -> None:
+    one_clear_line(command(*arguments), *words)
+
+
+def test_nothing_at_all_lists_the_verbs(command: Command) -> None:
+    outcome = command()
+    assert outcome.code == 0 and "fit --config infogan_mnist.yaml" in outcome.out
 
 
 def test_unwritable_run_folder(command: Command) -> None:

@@ -6,8 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Literal
 
-from jsonargparse import ArgumentParser
-
+from infogan.commands.parser import OptionParser, explained
 from infogan.commands.study.cluster import array_script
 from infogan.commands.study.definition import Member, Study, load_study
 from infogan.commands.study.lock import Lock
@@ -16,7 +15,7 @@ from infogan.commands.study.progress import Progress, Screen
 from infogan.commands.study.records import RESULTS, MemberFolder
 from infogan.commands.study.runner import Runner, StudyInterruptedError, look
 from infogan.commands.study.table import Table
-from infogan.errors import ConfigurationError, as_configuration_error
+from infogan.errors import ConfigurationError
 
 Mode = Literal["run", "status", "rescore", "collect", "sbatch", "job"]
 
@@ -28,7 +27,7 @@ def main(argv: list[str]) -> None:
         ConfigurationError: If an option or the study file is wrong.
     """
     summary = (study.__doc__ or "").partition("\n\n    Args:")[0]
-    parser = ArgumentParser(
+    parser = OptionParser(
         prog="cli.py study", description=" ".join(summary.split()), exit_on_error=False
     )
     file_help = "Study file, or the name of one in studies/, such as paper_table.yaml."
@@ -37,7 +36,7 @@ def main(argv: list[str]) -> None:
     parser.add_function_arguments(study, skip={"file"}, fail_untyped=True)
     if any(word.partition("=")[0] == "--num_parallel" for word in argv):
         raise ConfigurationError("study has no option num_parallel; did you mean --jobs?")
-    with as_configuration_error():
+    with explained(parser):
         options = parser.parse_args(argv[1:])
     files = [name for name in (options.pop("file"), options.pop("config")) if name is not None]
     if len(files) != 1:
