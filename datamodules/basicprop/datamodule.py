@@ -17,8 +17,8 @@ _PROBE_SIZE = 1000
 class BasicPropDataModule(ImageDataModule):
     """Deliver BasicProp: synthetic 28x28 images of which every factor is known.
 
-    Validation, test and prediction use one fixed set, drawn independently of the training images
-    and with equally many images of every combination of factor values.
+    Validation and test each have a fixed set of their own, drawn independently of the training
+    images and with equally many images of every combination of factor values.
 
     Args:
         variant: line: a vertical bar at one of 10 positions; rectangles: two bars of 10 heights
@@ -35,18 +35,19 @@ class BasicPropDataModule(ImageDataModule):
             not, a fixed training set is kept in memory: 78 MB in gray, 235 MB in RGB.
         train_size: Images in the training set; on the fly, in an epoch. The authors' number is
             100,000: of `line` 10,000 a position, of `rectangles` 1,000 a combination.
-        eval_size: Images in the evaluation set; the authors' number is 10,000.
-        data_seed: Fixes the evaluation set and the fixed training set, so that runs with other
-            seeds see the same data.
+        eval_size: Images in the test set; the authors' number is 10,000.
+        data_seed: Fixes the validation and test sets and the fixed training set, so that runs with
+            other seeds see the same data.
         batch_size: Training images a batch and process; the paper's is 128.
         eval_batch_size: Images a batch and process in validation, test and prediction.
         drop_last: Whether training leaves out a last, smaller batch.
         seed: Fixes the order of the training images and, on the fly, the images; null uses
             `seed_everything`'s, else 0.
         labelled: Whether training delivers the factors too, for a classifier; a GAN needs none.
+        val_size: Images in the validation set; 0 for no validation.
 
     Raises:
-        ValueError: If the variant is unknown, a size is below 1 or a seed negative.
+        ValueError: If the variant is unknown, a size is too small or a seed negative.
     """
 
     def __init__(
@@ -64,13 +65,15 @@ class BasicPropDataModule(ImageDataModule):
         drop_last: bool = True,
         seed: int | None = None,
         labelled: bool = False,
+        val_size: int = 5_000,
     ) -> None:
         super().__init__(batch_size, eval_batch_size, drop_last, seed, labelled)
         for name, size in (("train_size", train_size), ("eval_size", eval_size)):
             if size < 1:
                 raise ValueError(f"{name}={size} must be at least 1; choose a number such as 10000")
-        if data_seed < 0:
-            raise ValueError(f"data_seed={data_seed} must not be negative; use 0 or more")
+        for name, number in (("data_seed", data_seed), ("val_size", val_size)):
+            if number < 0:
+                raise ValueError(f"{name}={number} must not be negative; use 0 or more")
         self.variant_spec = get_variant(variant, continuous)
         self.factors = self.variant_spec.factors
         self.image_shape = self.variant_spec.image_shape
@@ -79,6 +82,7 @@ class BasicPropDataModule(ImageDataModule):
         self.train_size = train_size
         self.eval_size = eval_size
         self.data_seed = data_seed
+        self.val_size = val_size
 
     @property
     def num_cells(self) -> int:
@@ -106,7 +110,7 @@ class BasicPropDataModule(ImageDataModule):
 
     def fingerprint(self) -> str:
         """Return `basicprop-`, the variant's name, and a hash of settings and sample images."""
-        images, factors = self._fixed_set("eval", _PROBE_SIZE)
+        images, factors = self._fixed_set("test", _PROBE_SIZE)
         settings = (
             self.variant_spec.name,
             self.factors,
@@ -120,12 +124,23 @@ class BasicPropDataModule(ImageDataModule):
         digest.update(images.numpy().tobytes() + factors.numpy().tobytes())
         return f"basicprop-{self.variant_spec.name}-{digest.hexdigest()[:12]}"
 
+    @property
+    def val_split(self) -> str:
+        """Return what validation looks at, such as `5000 drawn apart`."""
+        return f"{self.val_size} drawn apart" if self.val_size else "none"
+
+    def leave_out_validation(self) -> None:
+        """Draw no validation set; the training set is drawn apart from it in any case."""
+        self.val_size = 0
+
     def setup(self, stage: str) -> None:
-        """Render the evaluation set and, for `fit`, the training set."""
-        if self.eval_source is None:
-            self.eval_source = TensorSource(*self._fixed_set("eval", self.eval_size))
+        """Render what the stage needs: the training and validation sets, or the test set."""
         if stage == "fit" and self.train_source is None:
             self.train_source = self._training_source()
+        if stage in ("fit", "validate") and self.val_source is None:
+            self.val_source = TensorSource(*self._fixed_set("val", self.val_size))
+        if stage in ("test", "predict") and self.test_source is None:
+            self.test_source = TensorSource(*self._fixed_set("test", self.eval_size))
 
     def _training_source(self) -> BatchSource:
         if self.on_the_fly:

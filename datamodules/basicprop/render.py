@@ -17,7 +17,7 @@ from datamodules.basicprop.variants import VariantName, get_variant
 from datamodules.errors import DataError
 from datamodules.idx import write_atomically, write_idx
 
-_PREFIXES: dict[Split, str] = {"train": "train", "eval": "t10k"}
+_PREFIXES: dict[Split, str] = {"train": "train", "test": "t10k"}
 
 
 def render(
@@ -64,13 +64,13 @@ def render(
     folder = Path(out_dir).expanduser() / file_format.subfolder
     paths = {split: file_format.paths(folder, prefix) for split, prefix in _PREFIXES.items()}
     description = folder / "basicprop.json"
-    written = [*paths["train"], *paths["eval"], description]
+    written = [*paths["train"], *paths["test"], description]
     existing = [path for path in written if path.exists()]
     if existing and not overwrite:
         raise DataError(
             f"{existing[0]} exists; set overwrite to true to replace it, or choose another out_dir"
         )
-    sizes: dict[Split, int] = {"train": train_size, "eval": eval_size}
+    sizes: dict[Split, int] = {"train": train_size, "test": eval_size}
     for split, size in sizes.items():
         images, factors = fixed_set(spec, split, size, seed, noise)
         file_format.write(paths[split], spec, images, factors)

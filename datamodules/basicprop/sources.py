@@ -10,10 +10,10 @@ from datamodules.basicprop.geometry import Noise
 from datamodules.basicprop.variant import Variant
 from datamodules.loader import Batch
 
-Split = Literal["train", "eval"]
+Split = Literal["train", "test", "val"]
 
 # Two numbers: the data loader's streams have one or three.
-_STREAMS: dict[Split, tuple[int, int]] = {"train": (0, 0), "eval": (0, 1)}
+_STREAMS: dict[Split, tuple[int, int]] = {"train": (0, 0), "test": (0, 1), "val": (0, 2)}
 
 
 def fixed_set(

@@ -93,6 +93,8 @@ class RunSummary(pl.Callback):
             "duration_seconds": round(duration, 1),
             "precision": trainer.precision,
             "run_folder": None if folder is None else str(folder),
+            # What val/ is measured on; runs without this entry validated on the test images.
+            "val_split": getattr(getattr(trainer, "datamodule", None), "val_split", None),
             "best_step": self.best_step,
             **({f"best/{self.monitor}": self.best} if self.best is not None else {}),
             **{f"last/{name}": value for name, value in plain(trainer.callback_metrics).items()},

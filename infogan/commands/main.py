@@ -35,7 +35,9 @@ def augment(argv: list[str]) -> None:
     from infogan.commands.augment.command import augment as function
     from infogan.commands.runner import run_function
 
-    mnist = {"class_path": "datamodules.MNISTDataModule", "init_args": {"labelled": True}}
+    # Nothing validates here: the few labels are drawn from all training images.
+    options = {"labelled": True, "val_size": 0}
+    mnist = {"class_path": "datamodules.MNISTDataModule", "init_args": options}
     import_named_classes()
     run_function(function, argv, {"data": mnist})
 

@@ -1,6 +1,5 @@
 """Train a judge on the labelled training images of a datamodule."""
 
-import copy
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -175,7 +174,7 @@ def judged_factor(data: Any) -> JudgedFactor | None:
 
     For that the datamodule must be able to deliver labelled training images and name its data.
     """
-    if not (hasattr(data, "labelled") and hasattr(data, "fingerprint")):
+    if not (hasattr(data, "with_all_labels") and hasattr(data, "fingerprint")):
         return None
     for column, factor in enumerate(getattr(data, "factors", ())):
         if factor.num_values is not None and factor.num_values > 1:
@@ -184,10 +183,8 @@ def judged_factor(data: Any) -> JudgedFactor | None:
 
 
 def labelled_training_images(data: Any, factor: JudgedFactor) -> LabelledData:
-    """Return a datamodule's training images with the classes that one of their factors makes."""
-    # A copy, since a GAN's datamodule leaves the labels out.
-    labelled = copy.copy(data)
-    labelled.labelled = True
+    """Return all images but the test images, with the classes that one of their factors makes."""
+    labelled = data.with_all_labels()
     labelled.setup("fit")
     source = labelled.train_source
     images, factors = source.fetch(torch.arange(len(source)), np.random.default_rng(0))

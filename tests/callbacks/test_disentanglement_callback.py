@@ -22,7 +22,7 @@ def test_validation_logs_mig_and_test_all(
     build: Build, trainer: MakeTrainer, tmp_path: Path
 ) -> None:
     """Q, which knows the class, scores 1; the picture is written by the test alone."""
-    data, module = stripe_data(tmp_path), known_gan(build)
+    data, module = stripe_data(tmp_path, val_size=80), known_gan(build)
     made = trainer(callbacks=[Disentanglement()], logger=CSVLogger(tmp_path, "run"))
     (validated,) = made.validate(module, datamodule=data, verbose=False)
     picture = tmp_path / "run" / "version_0" / "information_real.png"

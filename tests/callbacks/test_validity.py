@@ -24,8 +24,8 @@ class Real:
 
     def __init__(self, data: BasicPropDataModule, positions: list[int]) -> None:
         data.setup("test")
-        assert data.eval_source is not None
-        images, factors = data.eval_source.fetch(torch.arange(100), None)  # type: ignore[arg-type]
+        assert data.test_source is not None
+        images, factors = data.test_source.fetch(torch.arange(100), None)  # type: ignore[arg-type]
         keep = torch.isin(factors[:, 0], torch.tensor(positions, dtype=factors.dtype))
         self.images = images[keep].float() / 255
 
@@ -58,7 +58,7 @@ def test_scores_of_a_generator_that_is_right_on_a_part(
 def test_a_run_on_basicprop_logs_them_and_one_on_mnist_does_not(
     command: Callable[..., Outcome],
 ) -> None:
-    small = ("--data.init_args.train_size=100", "--data.init_args.eval_size=100")
+    small = ("--data.init_args.train_size=100", "--data.init_args.val_size=100")
     assert command("fit", "--config", "infogan_line.yaml", *TINY, *small).code == 0
     assert command("fit", "--config", "infogan_mnist.yaml", *TINY).code == 0
     line, mnist = (

@@ -16,7 +16,7 @@ from datamodules.basicprop.variants import VariantName
 
 
 def ready(**arguments: Any) -> BasicPropDataModule:
-    datamodule = BasicPropDataModule(**{"train_size": 600, "eval_size": 200, **arguments})
+    datamodule = BasicPropDataModule(**{"train_size": 600, "val_size": 200, **arguments})
     datamodule.setup("fit")
     return datamodule
 
@@ -28,8 +28,9 @@ def images_of(batches: Any) -> Tensor:
 def test_defaults_are_the_authors_numbers() -> None:
     datamodule = BasicPropDataModule("rectangles", on_the_fly=True)
     datamodule.setup("fit")
+    datamodule.setup("test")
     assert len(datamodule.train_dataloader()) == 100_000 // 128
-    factors = torch.cat([factors for _, factors in datamodule.val_dataloader()])
+    factors = torch.cat([factors for _, factors in datamodule.test_dataloader()])
     assert datamodule.variant_spec.cell_index(factors).bincount().tolist() == [100] * 100
 
 
@@ -130,7 +131,7 @@ class Judge(pl.LightningModule):
 
 def test_a_trainer_reaches_the_inverse() -> None:
     judge = Judge()
-    datamodule = BasicPropDataModule("rectangles", background_noise=True, eval_size=300)
+    datamodule = BasicPropDataModule("rectangles", background_noise=True, val_size=300)
     trainer = pl.Trainer(
         accelerator="cpu", logger=False, enable_progress_bar=False, enable_checkpointing=False
     )
@@ -140,7 +141,7 @@ def test_a_trainer_reaches_the_inverse() -> None:
 
 
 def test_evaluating_alone_renders_no_training_set() -> None:
-    datamodule = BasicPropDataModule(eval_size=20)
+    datamodule = BasicPropDataModule(val_size=20)
     datamodule.setup("validate")
     assert len(datamodule.val_dataloader()) == 1
     with pytest.raises(ValueError, match="setup"):
@@ -165,7 +166,7 @@ def test_fingerprints_are_equal_exactly_if_the_data_are() -> None:
     assert all(name.startswith("basicprop-") for name in fingerprints)
 
 
-@pytest.mark.parametrize("name", ["train_size", "eval_size", "data_seed"])
+@pytest.mark.parametrize("name", ["train_size", "eval_size", "val_size", "data_seed"])
 def test_impossible_numbers_are_refused(name: str) -> None:
     setting: dict[str, Any] = {name: -1}
     with pytest.raises(ValueError, match=f"^{name}=-1 must"):

@@ -26,7 +26,7 @@ def test_torchvision_reads_the_images_with_their_cells(
     paths = render(str(tmp_path), name, continuous=continuous, **SIZES)
     assert sorted(paths) == sorted(path for path in tmp_path.rglob("*") if path.is_file())
     variant = VARIANTS[name].continuous() if continuous else VARIANTS[name]
-    splits: list[tuple[bool, Split, int]] = [(True, "train", 150), (False, "eval", 120)]
+    splits: list[tuple[bool, Split, int]] = [(True, "train", 150), (False, "test", 120)]
     for train, split, size in splits:
         dataset = MNIST(str(tmp_path), train=train)
         images, factors = fixed_set(variant, split, size, 0, Noise(foreground=True))
@@ -54,17 +54,18 @@ def test_labels_are_the_position_or_both_heights(tmp_path: Path) -> None:
 
 def test_mnist_datamodule_reads_them(tmp_path: Path) -> None:
     render(str(tmp_path), "rectangles", background_noise=True, seed=4, **SIZES)
-    read = MNISTDataModule(str(tmp_path), verify=False)
+    read = MNISTDataModule(str(tmp_path), verify=False, val_size=0)
     read.prepare_data()
     rendered = BasicPropDataModule("rectangles", background_noise=True, data_seed=4, **SIZES)
     for datamodule in (read, rendered):
         datamodule.setup("fit")
+        datamodule.setup("test")
     assert read.image_shape == rendered.image_shape
     batches = [next(iter(datamodule.train_dataloader())) for datamodule in (read, rendered)]
     assert isinstance(batches[0], torch.Tensor)
     assert isinstance(batches[1], torch.Tensor)
     assert batches[0].equal(batches[1])
-    images, labels = next(iter(read.val_dataloader()))
+    images, labels = next(iter(read.test_dataloader()))
     assert len(images) == 120
     assert rendered.variant_spec.cell_index(rendered.invert(images)[0]).equal(labels[:, 0].long())
 

@@ -21,7 +21,8 @@ Command = Callable[..., Outcome]
 
 
 def made(folder: Path, stage: str = "fit", **options: Any) -> ImageFolderDataModule:
-    defaults = {"image_size": SIZE, "image_channels": 1, "batch_size": 2, "val_share": 0.2}
+    defaults = {"image_size": SIZE, "image_channels": 1, "batch_size": 1, "test_share": 0.0}
+    defaults["val_share"] = 0.2
     datamodule = ImageFolderDataModule(str(folder), **{**defaults, **options})
     datamodule.prepare_data()
     datamodule.setup(stage)
@@ -47,9 +48,10 @@ def test_classes_come_with_held_out_images_alone(tmp_path: Path) -> None:
     assert datamodule.factors == (Factor("class", 3, 0, 2),)
     assert datamodule.class_names == ["cat", "dog", "owl"]
     images, labels = held_out(datamodule)
-    assert images.shape == (6, 1, SIZE, SIZE) and images.dtype == torch.float32
+    assert 2 <= len(images) <= 12 and images.shape[1:] == (1, SIZE, SIZE)
+    assert images.dtype == torch.float32
     values = (images[:, 0, 0, 0] * 255).round().long()
-    assert labels.shape == (6, 1)
+    assert labels.shape == (len(images), 1)
     assert torch.equal(labels.flatten().long(), values // 10)
     # Every file is in one of the two shares.
     assert sorted(training_values(datamodule) + values.tolist()) == list(range(30))
@@ -85,10 +87,19 @@ def test_the_held_out_share_is_fixed_by_its_own_seed(tmp_path: Path) -> None:
     first, other_order = made(tmp_path, seed=1), made(tmp_path, seed=2)
     assert torch.equal(held_out(first)[0], held_out(other_order)[0])
     assert not torch.equal(held_out(first)[0], held_out(made(tmp_path, split_seed=1))[0])
-    assert len(held_out(made(tmp_path, val_share=0.5))[0]) == 15
-    tested = made(tmp_path, stage="test")
-    assert tested.train_source is None
-    assert torch.equal(held_out(tested)[0], held_out(first)[0])
+    assert 10 <= len(held_out(made(tmp_path, val_share=0.5))[0]) <= 20
+    validated = made(tmp_path, stage="validate")
+    assert validated.train_source is None
+    assert torch.equal(held_out(validated)[0], held_out(first)[0])
+
+
+def test_a_picture_that_is_added_moves_no_other(tmp_path: Path) -> None:
+    first = held_out(made(write_classes(tmp_path)))[0]
+    trained = training_values(made(tmp_path))
+    save(tmp_path / "cat" / "a_new_one.png", gray(99))
+    again, now_trained = held_out(made(tmp_path))[0], training_values(made(tmp_path))
+    assert len(first) + len(trained) + 1 == len(again) + len(now_trained)
+    assert set(trained) <= set(now_trained)
 
 
 def test_files_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,8 +108,8 @@ def test_files_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         "datamodules.image_folder.decode_pictures", lambda *_: pytest.fail("decoded again")
     )
     datamodule.setup("fit")
-    datamodule.setup("test")
-    assert len(training_values(datamodule)) == 24
+    datamodule.setup("validate")
+    assert len(training_values(datamodule)) + len(held_out(datamodule)[0]) == 30
 
 
 def test_other_files_and_hidden_ones_are_passed_over(tmp_path: Path) -> None:
@@ -120,7 +131,7 @@ def test_other_files_and_hidden_ones_are_passed_over(tmp_path: Path) -> None:
         (["notes.txt"], "holds no pictures"),
         (["0.png", "cat/0.png"], "both beside its sub-folders .0.png. and in them .cat."),
         (["train/a/0.png", "val/a/0.png"], "sub-folders train, val, which are splits"),
-        (["0.png", "1.png"], "gives 0 held-out and 2 training pictures with val_share=0.2"),
+        (["0.png", "1.png"], "gives 0 training pictures with val_share=0.2 and test_share=0.0"),
     ],
 )
 def test_folders_that_cannot_be_used(tmp_path: Path, files: list[str], message: str) -> None:
@@ -141,8 +152,9 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     [
         ({"image_size": 30}, "image_size=30 must be a positive multiple of 4"),
         ({"image_size": 0}, "image_size=0"),
-        ({"val_share": 0.0}, "val_share=0.0 must lie between 0 and 1"),
+        ({"val_share": -0.1}, "val_share=-0.1 must be 0 or more and below 1"),
         ({"val_share": 1.0}, "val_share=1.0"),
+        ({"val_share": 0.5, "test_share": 0.5}, "test_share=0.5 leave nothing to train on"),
         ({"split_seed": -1}, "split_seed=-1 must not be negative"),
         ({"image_channels": 2}, "image_channels=2 must be 1 or 3"),
         ({"resize": "fill"}, "resize=fill must be crop or pad or stretch"),
@@ -270,9 +282,9 @@ def test_every_verb_of_lightning_runs_without_classes(
     for i in range(12):
         save(tmp_path / f"{i:02d}.png", gray(20 * i))
     module = build()
-    datamodule = made(tmp_path, batch_size=4)
+    datamodule = made(tmp_path, batch_size=4, test_share=0.2)
     trainer(max_epochs=1).fit(module, datamodule=datamodule)
     (scores,) = trainer().test(module, datamodule=datamodule, verbose=False)
     assert 0 < scores["test/d_real"] < 1
     predictions: Any = trainer().predict(module, datamodule=datamodule)
-    assert predictions[0][0].shape == (2, 4)
+    assert predictions[0][0].shape == (len(datamodule.test_source), 4)  # type: ignore[arg-type]

@@ -36,11 +36,12 @@ def set_up(name: str, folder: Path, **options: Any) -> ArchivedMNISTDataModule:
     datamodule = KINDS[name](str(folder), batch_size=20, **options)
     datamodule.prepare_data()
     datamodule.setup("fit")
+    datamodule.setup("test")
     return datamodule
 
 
 def test_images_and_labels_are_delivered(made: tuple[str, Any], tmp_path: Path) -> None:
-    datamodule = set_up(made[0], tmp_path, labelled=True)
+    datamodule = set_up(made[0], tmp_path, labelled=True, val_size=0)
     assert datamodule.image_shape == (1, 28, 28)
     (factor,) = datamodule.factors
     assert (factor.num_values, factor.low, factor.high) == (10, 0, 9)

@@ -113,7 +113,7 @@ class SmallData(ImageDataModule):
         images = torch.randint(256, (self.num_images, 1, 8, 8), generator=stream).byte()
         classes = torch.randint(4, (self.num_images, 1), generator=stream).float()
         self.train_source = TensorSource(images)
-        self.eval_source = TensorSource(images[:33], classes[:33])
+        self.val_source = self.test_source = TensorSource(images[:33], classes[:33])
 
 
 def gan(kind: type[InfoGANModule] = RestlessGAN, noisy: bool = True, **arguments: Any) -> Any:

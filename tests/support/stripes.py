@@ -22,7 +22,7 @@ def brightness(images: Tensor) -> Tensor:
     return images[:, 0, ::2].sum(dim=2)
 
 
-def stripe_data(folder: Path) -> MNISTDataModule:
+def stripe_data(folder: Path, val_size: int = 0) -> MNISTDataModule:
     """Write 400 training and 80 test images in MNIST's format; return them with their labels."""
     for split, number in (("train", 400), ("t10k", 80)):
         classes = torch.arange(number) % 4
@@ -31,7 +31,12 @@ def stripe_data(folder: Path) -> MNISTDataModule:
         labels = classes.numpy().astype(np.uint8)
         write_idx(folder / "MNIST" / "raw" / f"{split}-labels-idx1-ubyte", labels)
     return MNISTDataModule(
-        str(folder), batch_size=50, eval_batch_size=30, verify=False, labelled=True
+        str(folder),
+        batch_size=50,
+        eval_batch_size=30,
+        verify=False,
+        labelled=True,
+        val_size=val_size,
     )
 
 

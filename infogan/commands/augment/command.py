@@ -45,7 +45,7 @@ def augment(
 
     Args:
         ckpt_path: Checkpoint of an InfoGAN with a categorical code. Better `last.ckpt` than one
-            that was kept for its code accuracy, whose choice has seen the test labels.
+            that was kept for its code accuracy, whose choice has seen labels of held-out images.
         data: Datamodule that the InfoGAN was trained on. The few labels come from its training
             images, so its `labelled` must be true; accuracy is taken on its test images.
         output: Folder to write.
@@ -100,8 +100,9 @@ def augment(
     ]
     if (metric := selection_metric(ckpt_path)) is not None:
         setting.append(
-            f"caution: this checkpoint was kept for its {metric}, which may have seen the test "
-            "labels; `last.ckpt` is free of that choice"
+            f"caution: this checkpoint was kept for its {metric}, which has seen labels of "
+            "held-out images (of the test images in a run without a validation split); "
+            "`last.ckpt` is free of that choice"
         )
     print(f"\n{report.save_table(setting, gan.num_categories)}\n\nMore in {output.resolve()}")
 

@@ -22,7 +22,7 @@ CHUNK_SIZE = 1000
 def selection_metric(path: Path) -> str | None:
     """Return the metric that a checkpoint was kept for, if it was the best; else None.
 
-    The code accuracy of this project is measured with the labels of the test images.
+    The code accuracy is measured with the labels of the validation images.
     """
     saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     for name, state in saved.get("callbacks", {}).items():

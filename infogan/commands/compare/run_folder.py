@@ -15,7 +15,7 @@ from infogan.loggers.metrics_file import read_rows
 
 CONFIG_FILE = "config.yaml"
 # Facts that LoggedConfig hands to the loggers beside the config.
-FACTS = ("code_version", "torch_version", "data_fingerprint")
+FACTS = ("code_version", "torch_version", "data_fingerprint", "val_split")
 UNFINISHED = "unfinished"
 # The folder of `cli.py test`: scores of a checkpoint.
 TESTED = "tested"

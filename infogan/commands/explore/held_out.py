@@ -6,6 +6,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import Tensor
 
 from infogan.errors import ConfigurationError
@@ -35,7 +36,9 @@ class HeldOut:
 def load_held_out(
     data: pl.LightningDataModule, module: GANModule, num_images: int = NUM_IMAGES
 ) -> HeldOut:
-    """Take a share of every batch of the test images, and let Q name its categories by them.
+    """Take a share of every batch of held-out images, and let Q name its categories by them.
+
+    They are the validation images, or the test images where there is no validation.
 
     Raises:
         ConfigurationError: If the data cannot be had, or does not fit the model.
@@ -44,8 +47,7 @@ def load_held_out(
     way_out = "give the data it was trained on with --data, or none with --data null"
     try:
         data.prepare_data()
-        data.setup("test")
-        images, factors = share(data, num_images)
+        images, factors = share(data, held_out_batches(data), num_images)
     except (ValueError, OSError) as error:
         raise ConfigurationError(f"held-out images of {name}: {error}; {way_out}") from error
     if tuple(images.shape[1:]) != module.image_shape:
@@ -62,12 +64,23 @@ def load_held_out(
     return HeldOut(images, captions, meanings)
 
 
-def share(data: pl.LightningDataModule, num_images: int) -> tuple[Tensor, Tensor | None]:
-    """Return images, and factors if there are any, spread evenly over the test images."""
-    loader = data.test_dataloader()
-    each = math.ceil(num_images / max(1, len(loader)))
+def held_out_batches(data: pl.LightningDataModule) -> Any:
+    """Return the batches of the validation images; of the test images if there are none."""
+    if is_overridden("val_dataloader", data):
+        data.setup("validate")
+        if len(batches := data.val_dataloader()):
+            return batches
+    data.setup("test")
+    return data.test_dataloader()
+
+
+def share(
+    data: pl.LightningDataModule, batches: Any, num_images: int
+) -> tuple[Tensor, Tensor | None]:
+    """Return images, and factors if there are any, spread evenly over the batches."""
+    each = math.ceil(num_images / max(1, len(batches)))
     images, factors = [], []
-    for number, batch in enumerate(loader):
+    for number, batch in enumerate(batches):
         ready = data.on_after_batch_transfer(batch, 0)
         stored, known = ready if isinstance(ready, tuple | list) else (ready, None)
         stream = torch.Generator().manual_seed(number)
@@ -76,7 +89,7 @@ def share(data: pl.LightningDataModule, num_images: int) -> tuple[Tensor, Tensor
         if known is not None:
             factors.append(known[chosen])
     if not images:
-        raise ValueError("there are no test images")
+        raise ValueError("there are no held-out images")
     return torch.cat(images), torch.cat(factors) if factors else None
 
 

@@ -40,6 +40,7 @@ def make_study(tmp_path: Path) -> MakeStudy:
     """Return a maker of studies of DrawingGAN."""
     data = stripe_data(tmp_path)
     data.setup("fit")
+    data.setup("test")
     gan = CategoricalGAN(
         DrawingGAN([CategoricalCode(4), UniformCode()], image_size=8).eval(), code_index=0
     )

@@ -36,7 +36,7 @@ class StripeReader(InfoGANModule):
 
 def test_held_out_images_name_the_categories(build: Build, tmp_path: Path) -> None:
     module = build(StripeReader, codes=[CategoricalCode(4)])
-    held_out = load_held_out(stripe_data(tmp_path), module, num_images=30)
+    held_out = load_held_out(stripe_data(tmp_path, val_size=60), module, num_images=30)
     assert held_out.images.shape == (30, 1, 8, 8) and held_out.images.max() <= 1
     assert held_out.meanings == {0: ["3", "2", "1", "0"]}
     read = brightness(held_out.images).argmax(dim=1)
@@ -69,7 +69,7 @@ def test_images_without_factors_are_shown_without_names(build: Build) -> None:
 
 def test_data_that_cannot_be_had_is_one_line_with_a_way_out(build: Build, tmp_path: Path) -> None:
     way_out = "or none with --data null"
-    with pytest.raises(ConfigurationError, match=rf"Unlabelled: there are no test .*{way_out}"):
+    with pytest.raises(ConfigurationError, match=rf"Unlabelled: there are no held-out .*{way_out}"):
         load_held_out(Unlabelled(0), build())
     with pytest.raises(ConfigurationError, match=rf"shape \(1, 8, 8\) and the model's.*{way_out}"):
         load_held_out(stripe_data(tmp_path), build(image_size=12))
