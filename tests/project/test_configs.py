@@ -48,6 +48,60 @@ def data_options(data: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> list[
     return []
 
 
+@pytest.mark.parametrize(
+    ("config", "recipe", "differs"),
+    [
+        ("infogan_fashion_mnist", "infogan_mnist", {"data.class_path"}),
+        ("infogan_kmnist", "infogan_mnist", {"data.class_path"}),
+        ("infogan_encoder_loss_mnist", "infogan_mnist_paper", {"model.class_path"}),
+        ("infogan_thought_experiment_mnist", "infogan_mnist_paper", {"model.class_path"}),
+        ("infogan_no_noise_mnist", "infogan_mnist_paper", {"model.init_args.noise_dim"}),
+        ("infogan_20_categories_mnist", "infogan_mnist_paper", {"model.init_args.codes"}),
+        ("infogan_line", "infogan_rectangles", {"data.init_args.variant"}),
+        (
+            "infogan_rectangles_background_noise",
+            "infogan_rectangles",
+            {"data.init_args.background_noise"},
+        ),
+        (
+            "infogan_rectangles_slow_discriminator",
+            "infogan_rectangles",
+            {"model.init_args.discriminator_optimizer"},
+        ),
+        ("infogan_rectangles_two_codes", "infogan_rectangles", {"model.init_args.codes"}),
+        ("vanilla_gan_mnist", "vanilla_gan_codes_mnist", {"model.init_args.codes"}),
+        (
+            "vanilla_gan_sgd_mnist",
+            "vanilla_gan_mnist",
+            {"model.init_args.discriminator_optimizer"},
+        ),
+        (
+            "vanilla_gan_codes_probed_mnist",
+            "infogan_mnist_paper",
+            {"model.init_args.mi_gradient_to"},
+        ),
+    ],
+)
+def test_configs_of_one_recipe_differ_where_they_say(
+    config: str, recipe: str, differs: set[str], command: Callable[..., Outcome]
+) -> None:
+    """In what a run of them holds, after all defaults."""
+    one, other = (
+        flat(yaml.safe_load(command("fit", f"--config={name}.yaml", "--print_config").out))
+        for name in (config, recipe)
+    )
+    found = {key for key in one.keys() | other.keys() if one.get(key) != other.get(key)}
+    assert found == {"name", *differs}
+
+
+def flat(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Return a config's values by their dotted names; a list, or a class of no settings, is one."""
+    if not isinstance(config, dict) or not config or prefix.endswith("_optimizer."):
+        return {prefix.rstrip("."): config}
+    parts = [flat(value, f"{prefix}{key}.") for key, value in config.items()]
+    return {key: value for part in parts for key, value in part.items()}
+
+
 def test_quick_changes_the_budget_and_the_batch_of_the_same_model(
     command: Callable[..., Outcome],
 ) -> None:

@@ -19,6 +19,14 @@ STUDY_KEYS = ("seeds", "overrides", "variants", "members")
 SETTING_KEYS = ("config", "name", "seeds", "overrides", "variants", "pictures")
 # The runner decides these for every member.
 RESERVED = ("config", "seed_everything", "name", "save_dir", "ckpt_path")
+# What the model chooses by itself: said in a config or not, it is the same run.
+DEFAULT_OPTIMIZERS = {
+    f"{network}_optimizer": {
+        "class_path": "Adam",
+        "init_args": {"lr": rate, "betas": [0.5, 0.999], "fused": True},
+    }
+    for network, rate in (("discriminator", 2e-4), ("generator", 1e-3))
+}
 # What a run in a study leaves out, unless an override asks for it.
 DEFAULT_OVERRIDES = {"wandb": "disabled", "trainer.enable_progress_bar": False}
 
@@ -55,7 +63,7 @@ class Member:
             content = load_yaml(find_file(config, "configs", "config"))
             # They name the run, and a seed is given apart.
             contents.append({k: v for k, v in content.items() if k not in RESERVED})
-        text = json.dumps([contents, self.overrides], sort_keys=True, default=str)
+        text = json.dumps(canonical([contents, self.overrides]), sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def fit_arguments(self, save_dir: Path) -> list[str]:
@@ -83,6 +91,26 @@ class Study:
             ranks[member.setting] = ranks.get(member.setting, -1) + 1
             order.append((ranks[member.setting], index))
         return [self.members[index] for _, index in sorted(order)]
+
+
+def canonical(value: Any) -> Any:
+    """Return a config's content without what changes no run.
+
+    A class is known by its name, wherever it stands, and an optimizer that a model has by default
+    need not be named.
+    """
+    if isinstance(value, list | tuple):
+        return [canonical(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    content = {key: canonical(item) for key, item in value.items()}
+    if isinstance(content.get("class_path"), str):
+        content["class_path"] = content["class_path"].rpartition(".")[2]
+    return {
+        k: v
+        for k, v in content.items()
+        if k not in DEFAULT_OPTIMIZERS or v != DEFAULT_OPTIMIZERS[k]
+    }
 
 
 def as_argument(value: Any) -> str:

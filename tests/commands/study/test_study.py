@@ -1,5 +1,6 @@
 """Studies: what a file says, and what is run of it."""
 
+import csv
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -74,6 +75,33 @@ def test_the_hash_is_of_what_is_run(write: Callable[..., Path], command: Command
     Path("line.yaml").write_text("model: {class_path: Other}\n")
     assert first.config_hash() != before
     assert load_study(str(write("nan"))).members[0].config_hash() != before
+
+
+def test_the_hash_knows_a_class_by_its_name_and_an_optimizer_by_default(
+    write: Callable[..., Path],
+) -> None:
+    """A moved module is no changed setting, nor is a default that is written out."""
+    (member,) = load_study(str(write("finish", seeds=[0]))).members
+    Path("line.yaml").write_text("model: {class_path: a.b.Some, init_args: {x: [class_path: A]}}")
+    before = member.config_hash()
+    adam = "class_path: torch.optim.Adam, init_args: {lr: 0.001, betas: [0.5, 0.999], fused: true}"
+    codes = "x: [class_path: c.A]"
+    same = f"model: {{class_path: Some, init_args: {{{codes}, generator_optimizer: {{{adam}}}}}}}"
+    Path("line.yaml").write_text(same)
+    assert member.config_hash() == before
+    Path("line.yaml").write_text(same.replace("0.001", "0.002"))
+    assert member.config_hash() != before
+
+
+def test_committed_rows_are_found() -> None:
+    """Every row of the committed tables is of a member as its study defines it today."""
+    for path in sorted((ROOT / "studies").glob("*.yaml")):
+        members = {(m.setting, str(m.seed)): m.config_hash() for m in load_study(str(path)).members}
+        table = ROOT / "benchmarks/studies" / f"{path.stem}.csv"
+        rows = list(csv.DictReader(table.open(newline="")))
+        assert rows
+        for row in rows:
+            assert members.get((row["setting"], row["seed"])) == row["config_hash"], row["setting"]
 
 
 @pytest.mark.parametrize(
