@@ -13,6 +13,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from infogan.differentiable_augmentation import DifferentiableAugmentation
 from infogan.errors import ConfigurationError
+from infogan.modules.optimizers import usable
 from infogan.networks import RecognitionHead, Trunk
 
 
@@ -52,7 +53,9 @@ class ClassifierModule(pl.LightningModule):
         self.num_classes = num_classes
         self.factor = factor
         self.augmentation = augmentation
-        self.optimizer_factory = optimizer or partial(Adam, lr=1e-3, fused=True)
+        self.optimizer_factory = usable(
+            "optimizer", optimizer or partial(Adam, lr=1e-3, fused=True)
+        )
         self.trunk = Trunk(self.image_shape, leaky_slope)
         self.head = RecognitionHead(self.trunk.feature_dim, num_classes, leaky_slope)
         self.apply(initialize_for_few_steps)

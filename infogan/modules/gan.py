@@ -14,6 +14,7 @@ from infogan.differentiable_augmentation import DifferentiableAugmentation
 from infogan.errors import ConfigurationError, check_at_least, check_range
 from infogan.latents import LatentCode, LatentSpec
 from infogan.modules.manual import ManualModule
+from infogan.modules.optimizers import usable
 from infogan.modules.update_graph import UpdateGraph, can_capture
 from infogan.networks import Discriminator, NetworkFactory, ReferenceNetworks
 from infogan.objectives import GENERATOR_LOSSES, discriminator_loss, jensen_shannon_estimate
