@@ -28,13 +28,19 @@ from infogan.callbacks.progress import LossProgressBar, RunSummary
 from infogan.callbacks.quality import SampleQuality
 from infogan.callbacks.traversal import LatentTraversal
 from infogan.callbacks.validity import SampleValidity
-from infogan.commands.parser import OptionParser, explained
+from infogan.commands.named_checkpoints import (
+    NAMES,
+    SAVE_DIR,
+    named_checkpoint,
+    with_own_config,
+)
+from infogan.commands.parser import OptionParser, check_groups, explained
 from infogan.errors import ConfigurationError, as_configuration_error, one_line
 from infogan.files import shipped
 from infogan.kernels.memory import keep_freed_memory
 from infogan.loggers import RunFolder, TensorBoardRun, WandbRun, connect
 from infogan.loggers.wandb_run import RunLabels
-from infogan.runtime.checkpoints import CheckpointError, newest_usable, read_checkpoint
+from infogan.runtime.checkpoints import CheckpointError, read_checkpoint
 from infogan.runtime.launching import given_topology, with_own_plugins
 from infogan.runtime.precision import native_precision
 from infogan.runtime.signals import ignore_usr1
@@ -105,7 +111,7 @@ class InfoGANCLI(LightningCLI):
         parser.add_argument(
             "--name", type=str, default="run", help="Name of the experiment and of its run folder."
         )
-        parser.add_argument("--save_dir", type=str, default="runs", help="Folder of all runs.")
+        parser.add_argument("--save_dir", type=str, default=SAVE_DIR, help="Folder of all runs.")
         parser.add_argument(
             "--group",
             type=str | None,
@@ -156,10 +162,13 @@ class InfoGANCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Check what can be checked before anything is built; find what `--ckpt_path` names."""
         config = self.config[self.subcommand]
+        # What Lightning calls this folder is the same; ours rules.
+        if config.save_dir == SAVE_DIR and config.trainer.default_root_dir is not None:
+            config.save_dir = str(config.trainer.default_root_dir)
         check_writable(config.save_dir)
         if config.wandb in ("online", "offline"):
             os.environ["WANDB_MODE"] = config.wandb
-        if config.get("ckpt_path") in ("last", "best", "auto"):
+        if config.get("ckpt_path") in NAMES:
             self.find_checkpoint(config)
         elif config.get("ckpt_path"):
             try:
@@ -168,6 +177,22 @@ class InfoGANCLI(LightningCLI):
                 raise ConfigurationError(
                     f"ckpt_path={error}; `last` is the newest of name={config.name}"
                 ) from error
+
+    def find_checkpoint(self, config: Namespace) -> None:
+        """Turn `last`, `best` or `auto` into the newest such checkpoint of this name.
+
+        `auto` is `last`, or a new run if there is none yet: the same command starts a run and,
+        when a cluster repeats it, goes on with it.
+        """
+        folder = Path(config.save_dir) / config.name
+        if config.ckpt_path == "auto" and not any(folder.glob("*/checkpoints/last*.ckpt")):
+            config.ckpt_path = None
+            return
+        path, checkpoint = named_checkpoint(config.ckpt_path, folder)
+        config.ckpt_path = str(path)
+        if self.subcommand == "fit":
+            self.resumed = (path.parent.parent, checkpoint)
+            self.save_config_kwargs = {**self.save_config_kwargs, "overwrite": True}
 
     def instantiate_classes(self) -> None:
         """Build model, data and trainer; what is wrong with their values is one line."""
@@ -222,45 +247,6 @@ class InfoGANCLI(LightningCLI):
                     logger.resume(at["WandbRun"]["id"])
         return loggers
 
-    def find_checkpoint(self, config: Namespace) -> None:
-        """Turn `last`, `best` or `auto` into the newest such checkpoint of this name.
-
-        `auto` is `last`, or a new run if there is none yet: the same command starts a run and,
-        when a cluster repeats it, goes on with it.
-        """
-        folder = Path(config.save_dir) / config.name
-        pattern = "best*.ckpt" if config.ckpt_path == "best" else "last*.ckpt"
-        found = list(folder.glob(f"*/checkpoints/{pattern}"))
-        if config.ckpt_path == "auto" and not found:
-            config.ckpt_path = None
-            return
-        usable = newest_usable(found)
-        if usable is None:
-            what = f"none of {len(found)} can be read" if found else f"no {pattern} below {folder}"
-            raise ConfigurationError(
-                f"ckpt_path={config.ckpt_path}: {what}; start without --ckpt_path, or give the "
-                "file's path"
-            )
-        path, checkpoint = usable
-        config.ckpt_path = str(path)
-        if self.subcommand == "fit":
-            self.resumed = (path.parent.parent, checkpoint)
-            self.save_config_kwargs = {**self.save_config_kwargs, "overwrite": True}
-
-
-def check_groups(config: Namespace, parser: LightningArgumentParser) -> None:
-    """Refuse a single value in the place of a group of options, such as `trainer: 3`.
-
-    Raises:
-        ConfigurationError: For the first such group.
-    """
-    keys = [*parser.get_defaults().keys()]
-    for group in dict.fromkeys(key.partition(".")[0] for key in keys if "." in key):
-        if not isinstance(config.get(group), Namespace):
-            raise ConfigurationError(
-                f"{group} must hold `option: value` lines, got {config.get(group)!r}"
-            )
-
 
 def check_writable(save_dir: str) -> None:
     """Refuse a folder of runs that cannot be written to, before anything is trained.
@@ -277,16 +263,6 @@ def check_writable(save_dir: str) -> None:
             f"save_dir={save_dir} cannot be written to ({error.strerror}); "
             "give another folder with --save_dir"
         ) from error
-
-
-def with_own_config(argv: list[str]) -> list[str]:
-    """Score a checkpoint with the config that lies in its run folder, unless one is given."""
-    if argv[0] == "fit" or any(arg in ("-c", "--config") or "config=" in arg for arg in argv):
-        return argv
-    paths = [b for a, b in zip(argv, argv[1:], strict=False) if a == "--ckpt_path"]
-    paths += [arg.partition("=")[2] for arg in argv if arg.startswith("--ckpt_path=")]
-    configs = [config for p in paths if (config := Path(p).parent.parent / "config.yaml").is_file()]
-    return [argv[0], "--config", str(configs[0]), *argv[1:]] if configs else argv
 
 
 def run(argv: list[str]) -> None:

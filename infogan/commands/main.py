@@ -209,6 +209,8 @@ def quiet_third_parties() -> None:
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
     warnings.filterwarnings("ignore", message="Sparse invariant checks are implicitly disabled")
     warnings.filterwarnings("ignore", message=".*infer the batch indices fetched")
+    # A test's checkpoints folder is that of the run, and it writes none.
+    warnings.filterwarnings("ignore", message="The dirpath has changed")
     # In mixed precision the weights stay float32, as it then assumes.
     warnings.filterwarnings("ignore", message="Precision bf16-mixed is not supported by the model")
     # What is logged without it is the same on all processes.

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 
 from infogan.errors import ConfigurationError, as_configuration_error
 
@@ -159,3 +159,17 @@ def subclasses(kind: type) -> Iterator[type]:
     for below in kind.__subclasses__():
         yield below
         yield from subclasses(below)
+
+
+def check_groups(config: Namespace, parser: ArgumentParser) -> None:
+    """Refuse a single value in the place of a group of options, such as `trainer: 3`.
+
+    Raises:
+        ConfigurationError: For the first such group.
+    """
+    keys = [*parser.get_defaults().keys()]
+    for group in dict.fromkeys(key.partition(".")[0] for key in keys if "." in key):
+        if not isinstance(config.get(group), Namespace):
+            raise ConfigurationError(
+                f"{group} must hold `option: value` lines, got {config.get(group)!r}"
+            )

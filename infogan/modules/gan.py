@@ -94,8 +94,10 @@ class GANModule(ManualModule, ABC):
         self.latents = LatentSpec(noise_dim, tuple(codes), noise_distribution)
         self.image_shape = (image_channels, image_size, image_size)
         self.networks = networks or ReferenceNetworks()
-        self.discriminator_optimizer = discriminator_optimizer or adam(2e-4)
-        self.generator_optimizer = generator_optimizer or adam(1e-3)
+        self.discriminator_optimizer = usable(
+            "discriminator_optimizer", discriminator_optimizer or adam(2e-4)
+        )
+        self.generator_optimizer = usable("generator_optimizer", generator_optimizer or adam(1e-3))
         self.adversarial_generator_loss = GENERATOR_LOSSES[generator_loss]
         self.discriminator_augmentation = discriminator_augmentation
         self.label_smoothing = label_smoothing

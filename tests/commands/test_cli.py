@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -122,6 +123,32 @@ def test_resume_goes_on_in_the_same_folder_as_if_uninterrupted(command: Command)
         return [{k: v for k, v in r.items() if "per_second" not in k} for r in rows(folder)]
 
     assert lasting(whole) == lasting(parts)
+
+
+def test_a_run_is_found_by_its_name_alone(command: Command) -> None:
+    for name in ("first", "other"):
+        assert command(*FIT, f"--name={name}").code == 0
+    Path("elsewhere").mkdir()
+    Path("runs/first").rename("elsewhere/first")
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        predicted = command(
+            *("predict", "--ckpt_path", "last", "--name", "first", "--save_dir=elsewhere"),
+            "--trainer.limit_predict_batches=1",
+        )
+    assert predicted.code == 0, predicted.err
+    assert not [w for w in warned if "dirpath has changed" in str(w.message)]
+    assert Path("elsewhere/first/predict/version_0/codes.csv").is_file()
+    missing = command("predict", "--ckpt_path=best", "--name=othr")
+    assert missing.code == 2 and "runs of the name other" in missing.err
+
+
+def test_lightnings_name_for_the_folder_of_runs_is_heard(command: Command) -> None:
+    assert command(*FIT, "--trainer.default_root_dir=mine").code == 0
+    assert Path("mine/infogan_mnist/version_0/metrics.csv").is_file()
+    assert not Path("runs").exists()
+    predict = ("predict", "--ckpt_path=last", "--name=infogan_mnist")
+    assert command(*predict, "--trainer.default_root_dir=mine").code == 0
 
 
 def test_a_checkpoint_is_scored_and_read_without_its_yaml(command: Command) -> None:

@@ -16,7 +16,7 @@ import yaml
 
 from infogan.commands.explore.held_out import load_held_out
 from infogan.commands.explore.studio import Studio
-from infogan.commands.lightning import with_own_config
+from infogan.commands.named_checkpoints import with_own_config
 from infogan.errors import ConfigurationError
 from infogan.modules import GANModule
 from infogan.modules.loading import open_gan
