@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from datamodules.base import ImageDataModule
@@ -57,10 +58,16 @@ def fit(module: InfoGANModule, *callbacks: pl.Callback, ckpt: Path | None = None
         devices=1,
         callbacks=list(callbacks),
         logger=False,
-        enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        **{"max_steps": STEPS, "max_epochs": 10, "log_every_n_steps": 8, **flags},
+        **{
+            "enable_checkpointing": False,
+            "max_steps": STEPS,
+            "max_epochs": 10,
+            "log_every_n_steps": 8,
+            **flags,
+        },
+        limit_val_batches=0,
     )
     trainer.fit(module, datamodule=Noise(batch_size=64), ckpt_path=ckpt)
     return trainer
@@ -106,7 +113,8 @@ def test_mixed_precision_trains_and_clips(precision: Any) -> None:
 def test_a_run_that_is_resumed_gives_the_numbers_of_one_that_is_not(tmp_path: Path) -> None:
     whole, first, second = gan(), gan(), gan()
     fit(whole)
-    fit(first, max_steps=11).save_checkpoint(tmp_path / "half.ckpt")
+    saver = ModelCheckpoint(tmp_path, "half", every_n_train_steps=11, save_top_k=-1)
+    fit(first, saver, max_steps=11, enable_checkpointing=True)
     fit(second, ckpt=tmp_path / "half.ckpt")
     assert_equal(whole, second)
 
