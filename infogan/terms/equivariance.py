@@ -9,7 +9,7 @@ from torch import Tensor
 from infogan.errors import check_at_least
 from infogan.latents import LatentSpec
 from infogan.latents.continuous import ContinuousCode
-from infogan.terms.term import CodeTerm, RealReadings, SeenView, View
+from infogan.terms.term import CodeTerm, Game, RealReadings, SeenView, View
 from infogan.transformations import ImageTransformation
 
 
@@ -26,16 +26,19 @@ class Equivariance(CodeTerm):
     Args:
         transformations: What a continuous code follows, by the code's position in `codes`.
         weight: Weight of the mean squared error, summed over the continuous codes.
+        generator_weight: Weight, in G's loss, of the mean squared difference, a pixel, between G of
+            changed codes and the transformed image of the unchanged ones.
         largest: Largest change of a code; each image's is drawn from the uniform distribution.
     """
 
     transformations: dict[int, ImageTransformation]
     weight: float = 1.0
+    generator_weight: float = 0.0
     largest: float = 0.5
     num_views = 2
 
     def __post_init__(self) -> None:
-        check_at_least(weight=(self.weight, 0))
+        check_at_least(weight=(self.weight, 0), generator_weight=(self.generator_weight, 0))
         if not self.largest > 0:
             raise ValueError(f"largest must be positive, got {self.largest}")
         if not self.transformations:
@@ -84,6 +87,29 @@ class Equivariance(CodeTerm):
         loss = torch.stack([error.square().mean() for error in errors]).sum() / len(views)
         real.game.record(equivariance_loss=loss)
         return self.weight * loss
+
+    def generator_loss(self, game: Game, latent: Tensor) -> Tensor | float:
+        """Return the weighted squared difference between G of changed codes and what it shall be.
+
+        It looks at a quarter of the latents, whose codes change towards 0.
+        """
+        if self.generator_weight == 0:
+            return 0.0
+        latent = latent[: (len(latent) + 3) // 4]
+        draws = self.largest * torch.rand(
+            len(latent), len(self.transformations), device=latent.device
+        )
+        changed, amounts = latent.clone(), []
+        for draw, index in zip(draws.T, self.transformations, strict=True):
+            columns = game.latents.columns(index)
+            amounts.append(-draw * latent[:, columns].sign().squeeze(1))
+            changed[:, columns] += amounts[-1].unsqueeze(1)
+        images, expected = game.generator(torch.cat([latent, changed])).chunk(2)
+        for amount, transform in zip(amounts, self.transformations.values(), strict=True):
+            images = transform(images, amount)
+        loss = (images - expected).square().mean()
+        game.record(equivariance_of_generator=loss)
+        return self.generator_weight * loss
 
     def change(self, index: int, view: SeenView) -> Tensor | float:
         """Return by how much a code's reading shall have risen, (views, 1), or 0."""

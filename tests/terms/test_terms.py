@@ -148,6 +148,33 @@ def test_equivariance_is_zero_for_a_reading_that_follows(build: Build) -> None:
     assert loss(Equivariance({2: Shear(1.0)}, largest=0.2)) > 0.01
 
 
+class Drawn(torch.nn.Module):
+    """A generator of bars that lean as the first continuous code says."""
+
+    def __init__(self, slope: float) -> None:
+        super().__init__()
+        self.shear = Shear(slope)
+
+    def forward(self, latent: Tensor) -> Tensor:
+        return self.shear(bar()[:1].expand(len(latent), -1, -1, -1), latent[:, -2])
+
+
+def test_a_generator_that_follows_loses_nothing(build: Build) -> None:
+    """Changed codes give the transformed image, but for what the second shear blurs."""
+    module = build(codes=CODES, image_size=16)
+    latent = module.latents.sample(32)
+
+    def loss(slope: float) -> float:
+        module.generator = Drawn(slope)
+        term = Equivariance({1: Shear(0.3)}, generator_weight=2.0)
+        loss = float(term.generator_loss(module, latent))
+        assert loss == pytest.approx(2 * float(module.scalars["equivariance_of_generator"]))
+        return loss
+
+    assert loss(0.3) < 0.2 * min(loss(0.0), loss(-0.3))
+    assert Equivariance({1: Shear(0.3)}).generator_loss(module, latent) == 0.0
+
+
 # ---- what is refused -----------------------------------------------------------------------------
 
 
