@@ -16,6 +16,7 @@ import yaml
 from PIL import Image
 
 from infogan.commands.study import child, command, runner
+from infogan.files import write_file
 
 STEPS = 8
 PROGRAM = (sys.executable, __file__)
@@ -76,7 +77,7 @@ def fit(options: argparse.Namespace) -> int:
         if step == 5 and options.act == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         if step % 2 == 0:
-            (folder / "checkpoints/last.ckpt").write_text(str(step))
+            write_file(folder / "checkpoints/last.ckpt", str(step), sync=False)
         if options.act == "slow":
             time.sleep(0.1)
     Image.new("RGB", (8, 8)).save(folder / "overview.png")
@@ -118,4 +119,6 @@ if __name__ == "__main__":
         from infogan.commands import main as cli
 
         sys.exit(cli.main())
+    with Path("starts.txt").open("a") as starts:
+        starts.write(f"{time.time()}\n")
     sys.exit(child.run(main))

@@ -1,7 +1,9 @@
 """The process of one member: train or resume, test, record; it ends with the process above it."""
 
+import importlib
 import os
 import pickle
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -69,11 +71,19 @@ def watch_parent() -> None:
 
 
 def run(main: Callable[[list[str]], int] = main) -> int:
-    """Run the member that standard input names; return the exit code."""
-    folder, study = pickle.load(sys.stdin.buffer)
+    """Run the member that standard input names, on the GPU that it names; return the exit code."""
+    try:
+        folder, study, gpu = pickle.load(sys.stdin.buffer)
+    except EOFError:
+        return 128 + signal.SIGTERM  # stopped before it had a place
+    if gpu is not None:
+        # In time: importing torch does not start CUDA.
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     threading.Thread(target=watch_parent, daemon=True).start()
     return run_member(folder, study, main)
 
 
 if __name__ == "__main__":
+    # What takes seconds is done before there is a place to run at.
+    importlib.import_module("infogan.commands.lightning")
     sys.exit(run())

@@ -23,6 +23,8 @@ from infogan.files import ROOT
 
 PROGRAM = (sys.executable, "-m", "infogan.commands.study.child")
 POLL_SECONDS = 0.5
+# Processes at most that import and wait while all places are taken.
+MOST_SPARES = 4
 # What a member has, once told to end, to save its state.
 GRACE_SECONDS = 120.0
 # How a process ends that a signal has reached, with its state saved or before there was any.
@@ -61,30 +63,38 @@ class MemberRun:
         self.log = self.folder.study_dir / f"{self.folder.member.name}.log"
         self.process: subprocess.Popen[bytes] | None = None
         self.is_stopping = False
-        self.guard = threading.Lock()
+        self.guard, self.has_place = threading.Lock(), threading.Event()
 
-    def run(self, places: "queue.Queue[str | None]") -> None:
+    def run(self, places: "queue.Queue[str | None]", turn: threading.Event) -> None:
         """Run the member to its end in a place that is free.
 
         Args:
             places: The free places, each a GPU or None; one is taken for as long as it runs.
+            turn: Set when the member before this one has its place, so that they begin in order.
         """
-        gpu = places.get()
         try:
-            process = self.launch(gpu)
+            process = self.launch()
+            turn.wait()
+            gpu = places.get()
+        finally:
+            self.has_place.set()
+        try:
             if process is not None:
+                self.hand_over(process, gpu)
                 self.settle(process.wait())
+                # Not before: it tells the process that this one is gone.
+                with contextlib.suppress(BrokenPipeError):
+                    process.communicate()
         finally:
             places.put(gpu)
 
-    def launch(self, gpu: str | None) -> subprocess.Popen[bytes] | None:
-        """Start the member's process, unless it was stopped before it began."""
+    def launch(self) -> subprocess.Popen[bytes] | None:
+        """Start the process, which imports and waits for its member, unless it was stopped."""
         path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {
             **os.environ,
             "OMP_NUM_THREADS": str(self.threads),
             "PYTHONPATH": os.pathsep.join(path),
-            **({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}),
         }
         # A seed that another Lightning program left behind would take the place of the member's.
         environment.pop("PL_GLOBAL_SEED", None)
@@ -92,8 +102,8 @@ class MemberRun:
         with self.guard, self.log.open("ab") as log:
             if self.is_stopping:
                 return None
-            self.log_start, self.started = log.tell(), time.monotonic()
-            self.process = process = subprocess.Popen(
+            self.log_start = log.tell()
+            self.process = subprocess.Popen(
                 self.program,
                 stdin=subprocess.PIPE,
                 stdout=log,
@@ -101,13 +111,18 @@ class MemberRun:
                 env=environment,
                 start_new_session=True,
             )
-            self.progress.state, self.progress.row = "training", None
+        return self.process
+
+    def hand_over(self, process: subprocess.Popen[bytes], gpu: str | None) -> None:
+        """Let the process begin with the member, on a GPU or none."""
+        with self.guard:
+            self.started = time.monotonic()
+            if not self.is_stopping:
+                self.progress.state, self.progress.row = "training", None
         assert process.stdin is not None
-        # It stays open: that it closes tells the member that this process is gone.
         with contextlib.suppress(BrokenPipeError):
-            process.stdin.write(pickle.dumps((self.folder, self.study)))
+            process.stdin.write(pickle.dumps((self.folder, self.study, gpu)))
             process.stdin.flush()
-        return process
 
     def settle(self, code: int) -> None:
         """Say how the process has ended; record a defect, which the next study tries again."""
@@ -122,9 +137,12 @@ class MemberRun:
             reason = ": ".join(filter(None, (self.phase(), how, last)))
             row = self.folder.record(self.study, "crashed", reason=reason)
         with self.guard:
-            without_row = "elsewhere" if code == ELSEWHERE else "interrupted"
-            self.progress.row = row
-            self.progress.state = without_row if row is None else row["outcome"]
+            if row is not None:
+                self.progress.row, self.progress.state = row, row["outcome"]
+            elif code == ELSEWHERE:
+                self.progress.state = "elsewhere"
+            elif self.progress.state in AT_WORK:
+                self.progress.state = "interrupted"
 
     def phase(self) -> str:
         """Return whether the member is `training` or `testing`, by what is in its folder."""
@@ -197,9 +215,14 @@ class Runner:
             free.put(place)
         deadline = time.monotonic() + 60 * self.time_limit
         pending: dict[futures.Future[None], MemberRun] = {}
-        with signals_as_exceptions(), futures.ThreadPoolExecutor(len(self.places)) as pool:
+        num_threads = len(self.places) + min(MOST_SPARES, len(self.places))
+        with signals_as_exceptions(), futures.ThreadPoolExecutor(num_threads) as pool:
             try:
-                pending |= {pool.submit(member.run, free): member for member in self.members}
+                turn = threading.Event()
+                turn.set()
+                for member in self.members:
+                    pending[pool.submit(member.run, free, turn)] = member
+                    turn = member.has_place
                 while pending and not self.is_late:
                     self.step(pending, collect)
                     self.is_late = time.monotonic() >= deadline and bool(pending)

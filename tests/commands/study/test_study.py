@@ -304,6 +304,18 @@ def most_at_work(lines: list[list[str]]) -> int:
     return most
 
 
+def test_processes_start_before_there_is_a_place(
+    study: Command, write: Callable[..., Path]
+) -> None:
+    assert study(str(write("slow", seeds=[0, 1, 2])), "--jobs", "1").code == 0
+    lines = [line.split() for line in Path("diary.txt").read_text().splitlines()]
+    assert most_at_work(lines) == 1
+    starts = sorted(float(line) for line in Path("starts.txt").read_text().splitlines())
+    ends = [path.stat().st_mtime for path in Path("runs/acts").glob("*/version_0/summary.json")]
+    # The one that works, and one that waits.
+    assert len(starts) == len(ends) == 3 and starts[1] < min(ends) < starts[2]
+
+
 def test_members_are_spread_over_gpus(
     study: Command, write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
