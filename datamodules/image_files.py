@@ -12,20 +12,26 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageOps
 
+from datamodules.deep_pictures import eight_bits
 from datamodules.errors import DataError
 
 Resize = Literal["crop", "pad", "stretch"]
 Background = Literal["black", "white"]
 
-EXTENSIONS = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+EXTENSIONS = {
+    *(".apng", ".avif", ".bmp", ".dib", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg"),
+    *(".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),
+}
 
 # Pillow goes by a file's content; its other decoders are many, and some call other programs.
-_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 # Pillow warns of a decompression bomb from here on: 89 million, which decoded take 358 MB.
 MAX_PIXELS = Image.MAX_IMAGE_PIXELS or 2**30 // 12
 
 _SPLITS = {"train", "val", "valid", "validation", "test"}
+# Paths named in one line; the others are counted.
+NUM_NAMED = 3
 _METHOD = Image.Resampling.BICUBIC
 
 
@@ -37,27 +43,33 @@ class Listing:
         paths: The files, sorted.
         labels: Number of each file's class; all 0 without classes.
         class_names: The sub-folders, sorted; empty unless there are two or more.
+        unused: Why, by path, what else was found is not used.
     """
 
     paths: list[Path]
     labels: list[int]
     class_names: list[str]
+    unused: dict[Path, str]
 
 
 def list_pictures(folder: Path) -> Listing:
     """List the pictures of a flat folder, or of a folder with a sub-folder a class.
 
-    Hidden files and folders, and files that are not pictures by their ending, are passed over.
+    Links are followed. Hidden files and folders, and files that are not pictures by their ending,
+    are passed over and named in `unused`.
 
     Raises:
         DataError: If there is no such folder, no picture, or the layout is neither of the two.
     """
     if not folder.is_dir():
         raise DataError(f"data_dir={folder} is not a folder; give one that holds pictures")
-    visible = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    flat = [path for path in visible if _is_picture(path)]
-    found = {p.name: _pictures_below(p) for p in visible if p.is_dir()}
-    classes = {name: paths for name, paths in found.items() if paths}
+    unused: dict[Path, str] = {}
+    everything = _pictures_below(folder, unused, frozenset({folder.resolve()}))
+    flat = [path for path in everything if path.parent == folder]
+    classes: dict[str, list[Path]] = {}
+    for path in everything:
+        if path.parent != folder:
+            classes.setdefault(path.relative_to(folder).parts[0], []).append(path)
     if flat and classes:
         raise DataError(
             f"data_dir={folder} holds pictures both beside its sub-folders ({flat[0].name}) and in"
@@ -69,18 +81,25 @@ def list_pictures(folder: Path) -> Listing:
             f" classes; give one of them, such as {folder / next(iter(classes))}"
         )
     if not flat and not classes:
+        seen = f"; not used: {in_words(unused, folder)}" if unused else ""
         raise DataError(
             f"data_dir={folder} holds no pictures ({' '.join(sorted(EXTENSIONS))}), neither in it"
-            " nor in its sub-folders; give another folder"
+            f" nor in its sub-folders; give another folder{seen}"
         )
     paths = flat or [path for paths in classes.values() for path in paths]
     labels = [number for number, paths in enumerate(classes.values()) for _ in paths]
     # All pictures in one sub-folder, as some data sets come, tell no classes apart.
-    return Listing(paths, labels or [0] * len(flat), list(classes) if len(classes) > 1 else [])
+    return Listing(
+        paths, labels or [0] * len(flat), list(classes) if len(classes) > 1 else [], unused
+    )
 
 
 def decode_pictures(
-    paths: Sequence[Path], image_shape: tuple[int, int, int], resize: Resize, background: Background
+    paths: Sequence[Path],
+    image_shape: tuple[int, int, int],
+    resize: Resize,
+    background: Background,
+    depth: int | None = None,
 ) -> tuple[np.ndarray, list[int], dict[Path, str]]:
     """Decode files to one size, on all cores.
 
@@ -89,6 +108,7 @@ def decode_pictures(
         image_shape: Channels (1 or 3), height and width of the result.
         resize: What to do with a picture of another shape: see ImageFolderDataModule.
         background: Colour of what a picture leaves open.
+        depth: Bits of the values in files of 16 bits; None asks each file.
 
     Returns:
         The pictures that could be read, uint8 (N, C, H, W); the positions of their files among
@@ -97,7 +117,7 @@ def decode_pictures(
     images = np.empty((len(paths), *image_shape), np.uint8)
     read: list[int] = []
     unreadable: dict[Path, str] = {}
-    decode = partial(_decode_or_reason, image_shape=image_shape, resize=resize, paper=background)
+    decode = partial(_decode_or_reason, how=(image_shape, resize, background, depth))
     # In one thread, before many ask for it.
     Image.init()
     # Pillow lets go of Python's lock while it decodes and resizes.
@@ -114,7 +134,11 @@ def decode_pictures(
 
 
 def decode_picture(
-    path: Path, image_shape: tuple[int, int, int], resize: Resize, background: Background
+    path: Path,
+    image_shape: tuple[int, int, int],
+    resize: Resize,
+    background: Background,
+    depth: int | None = None,
 ) -> np.ndarray:
     """Return one picture, the first of an animation, as uint8 (C, H, W).
 
@@ -122,7 +146,7 @@ def decode_picture(
         Exception: Of whatever kind the decoder raises for a damaged file.
     """
     channels, *size = image_shape
-    with Image.open(path, formats=_FORMATS) as file:
+    with Image.open(path, formats=FORMATS) as file:
         if file.width * file.height > MAX_PIXELS:
             raise DataError(
                 f"{file.width} x {file.height} pixels are more than {MAX_PIXELS / 1e6:.0f} million;"
@@ -130,17 +154,17 @@ def decode_picture(
             )
         # A JPEG can be decoded at a half, a quarter or an eighth of its size at once.
         file.draft(None, (2 * size[1], 2 * size[0]))
-        upright = ImageOps.exif_transpose(file)
+        upright = ImageOps.exif_transpose(eight_bits(file, depth))
     picture = _opaque(upright, background).convert("L" if channels == 1 else "RGB")
     fitted = _RESIZE[resize](picture, (size[1], size[0]), background)
     return np.asarray(fitted).reshape(*size, channels).transpose(2, 0, 1)
 
 
 def _decode_or_reason(
-    path: Path, image_shape: tuple[int, int, int], resize: Resize, paper: Background
+    path: Path, how: tuple[tuple[int, int, int], Resize, Background, int | None]
 ) -> np.ndarray | str:
     try:
-        return decode_picture(path, image_shape, resize, paper)
+        return decode_picture(path, *how)
     except Image.UnidentifiedImageError:
         return "no picture" if path.stat().st_size else "empty"
     except Image.DecompressionBombError:
@@ -152,10 +176,6 @@ def _decode_or_reason(
 
 def _opaque(picture: Image.Image, background: Background) -> Image.Image:
     """Return a picture of 8 bits a channel, on the background where it is transparent."""
-    if picture.mode.startswith("I"):
-        # Pillow would cut 16 bits off at 255.
-        values = np.asarray(picture).astype(np.int64).clip(0, 65535)
-        return Image.fromarray((values // 257).astype(np.uint8))
     if picture.mode == "F":
         raise DataError("its pixels are floats, of which the white is unknown; convert it to bytes")
     if not picture.has_transparency_data:
@@ -183,17 +203,43 @@ _RESIZE: dict[Resize, Callable[[Image.Image, tuple[int, int], Background], Image
 }
 
 
-def _pictures_below(folder: Path) -> list[Path]:
-    """Return the pictures in a folder and its sub-folders, sorted."""
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if _is_picture(path)
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+def _pictures_below(folder: Path, unused: dict[Path, str], above: frozenset[Path]) -> list[Path]:
+    """Return the pictures in a folder and its sub-folders, sorted.
+
+    Args:
+        folder: Where to look.
+        unused: Gets the reason of everything else.
+        above: What the folder and those around it truly are, so that no link leads in a circle.
+    """
+    pictures = []
+    for path in sorted(folder.iterdir()):
+        is_picture = path.suffix.lower() in EXTENSIONS
+        if path.name.startswith("."):
+            unused[path] = "hidden"
+        elif path.is_dir() and path.resolve() in above:
+            unused[path] = "linked to a folder around it"
+        elif path.is_dir():
+            below = _pictures_below(path, unused, above | {path.resolve()})
+            if not below and not any(path in other.parents for other in unused):
+                unused[path] = "empty folder"
+            pictures += below
+        elif not is_picture:
+            unused[path] = f"ending in {path.suffix}" if path.suffix else "without an ending"
+        # A link to nowhere counts, so that it is named among what cannot be read.
+        elif path.is_file() or (path.is_symlink() and not path.exists()):
+            pictures.append(path)
+        else:
+            unused[path] = "neither a file nor a folder"
+    return pictures
+
+
+def in_words(unused: dict[Path, str], folder: Path) -> str:
+    """Return how many paths have each reason, most first, and the names of some."""
+    by_reason: dict[str, list[str]] = {}
+    for path, reason in sorted(unused.items()):
+        by_reason.setdefault(reason, []).append(path.relative_to(folder).as_posix())
+    return "; ".join(
+        f"{len(names)} {reason} ({', '.join(names[:NUM_NAMED])}"
+        f"{' and others' if len(names) > NUM_NAMED else ''})"
+        for reason, names in sorted(by_reason.items(), key=lambda item: -len(item[1]))
     )
-
-
-def _is_picture(path: Path) -> bool:
-    # A link to nowhere counts, so that it is named among what cannot be read.
-    is_file = path.is_file() or (path.is_symlink() and not path.exists())
-    return is_file and path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")

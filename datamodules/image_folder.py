@@ -1,6 +1,7 @@
 """A folder of picture files."""
 
 import hashlib
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -9,9 +10,18 @@ from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor
 
 from datamodules.base import ImageDataModule
+from datamodules.deep_pictures import deepest
 from datamodules.errors import DataError
 from datamodules.factors import Factor
-from datamodules.image_files import Background, Resize, decode_pictures, list_pictures
+from datamodules.image_files import (
+    FORMATS,
+    MAX_PIXELS,
+    Background,
+    Resize,
+    decode_pictures,
+    in_words,
+    list_pictures,
+)
 from datamodules.loader import TensorSource
 from datamodules.splits import split_by_name
 
@@ -30,7 +40,8 @@ class ImageFolderDataModule(ImageDataModule):
     a folder that grows moves no trained picture into a held-out share.
 
     Args:
-        data_dir: Folder of the pictures: bmp, gif, jpeg, pgm, png, ppm, tiff or webp.
+        data_dir: Folder of the pictures: avif, bmp, gif, jpeg, pgm, png, ppm, tiff or webp; links
+            are followed. In files of 16 bits, values of 10, 12 or 14 are told by the largest one.
         image_size: Side in pixels that every picture is brought to, divisible by 4; the model's
             `image_size` must be the same.
         image_channels: 1 for gray, 3 for RGB; the model's `image_channels` must be the same.
@@ -152,6 +163,10 @@ class ImageFolderDataModule(ImageDataModule):
         counts = " and ".join(f"{size} {_IN_WORDS[split]}" for split, size in sizes.items())
         classes = f"{len(self.class_names)} classes" if self.class_names else "no classes"
         rank_zero_info(f"{self.folder}: {counts} pictures of {self.image_shape}, {classes}.")
+        if self.listing.unused:
+            rank_zero_info(
+                f"{self.folder}, not used: {in_words(self.listing.unused, self.folder)}."
+            )
 
     def _check_size(self, split: str, size: int) -> None:
         """Refuse a split that is too small to be used."""
@@ -181,7 +196,7 @@ class ImageFolderDataModule(ImageDataModule):
         """
         paths = [self.listing.paths[number] for number in numbers]
         images, read, unreadable = decode_pictures(
-            paths, self.image_shape, self.resize, self.background
+            paths, self.image_shape, self.resize, self.background, self._depth
         )
         if unreadable:
             message = self._name_unreadable(unreadable, len(paths))
@@ -192,6 +207,16 @@ class ImageFolderDataModule(ImageDataModule):
         factors = torch.tensor(labels).reshape(-1, 1)[:, : len(self.factors)]
         could_be_read = torch.tensor([numbers[position] for position in read], dtype=torch.int64)
         return could_be_read, torch.from_numpy(images), factors
+
+    @cached_property
+    def _depth(self) -> int | None:
+        """Bits of the values in files of 16 bits, one for all files; None without such files."""
+        depth = deepest(self.listing.paths, FORMATS, MAX_PIXELS)
+        if depth is not None:
+            rank_zero_info(
+                f"{self.folder}: files of 16 bits a channel hold values of {depth} bits."
+            )
+        return depth
 
     def _name_unreadable(self, unreadable: dict[Path, str], total: int) -> str:
         named = [

@@ -9,7 +9,8 @@ from PIL import Image
 
 from datamodules import DataError
 from datamodules.image_files import Background, Resize, decode_picture
-from tests.support.pictures import SIZE, gray, save
+from infogan.commands.explore.uploads import decode
+from tests.support.pictures import SIZE, gray, png_of_16_bits, save
 
 
 def test_pictures_of_the_right_size_keep_every_pixel(tmp_path: Path) -> None:
@@ -65,6 +66,28 @@ def test_pictures_of_other_depths(tmp_path: Path) -> None:
     assert (red[0] > 230).all() and (red[1:] < 20).all()
     with pytest.raises(DataError, match="floats"):
         decode_picture(tmp_path / "floats.tif", shape, "crop", "black")
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("depth", [10, 12, 14, 16])
+def test_white_is_the_largest_value_of_a_files_depth(
+    channels: int, depth: int, tmp_path: Path
+) -> None:
+    """A camera's 12 bits in 16 would be near black; its transparency may have all 16."""
+    white = 2**depth - 1
+    pixels = np.zeros((SIZE, SIZE, channels), np.uint16)
+    pixels[: SIZE // 2, :, : channels - (channels in (2, 4))] = white
+    if channels in (2, 4):
+        pixels[..., -1] = 65535
+    path = tmp_path / "a.png"
+    path.write_bytes(png_of_16_bits(pixels))
+    image = decode_picture(path, (3, SIZE, SIZE), "crop", "black")
+    assert (image[:, 0] == 255).all() and (image[:, -1] == 0).all()
+    # As one of a folder whose brightest picture has all 16 bits.
+    dark = decode_picture(path, (3, SIZE, SIZE), "crop", "black", depth=16)
+    assert (dark[:, 0] == round(255 * white / 65535)).all()
+    page = decode(path.read_bytes())
+    assert np.asarray(page)[0, 0].tolist() == [255, 255, 255, 255]
 
 
 def test_a_photo_stands_upright_and_large_jpegs_are_reduced(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """ImageFolderDataModule: every kind of file that a folder holds, as a model receives it."""
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,14 @@ from torch import Tensor
 from datamodules import DataError, Factor, ImageFolderDataModule
 from datamodules.image_files import decode_picture
 from tests.conftest import TINY, Outcome
-from tests.support.pictures import SIZE, gray, save, write_classes, write_with_damage
+from tests.support.pictures import (
+    SIZE,
+    gray,
+    png_of_16_bits,
+    save,
+    write_classes,
+    write_with_damage,
+)
 
 Command = Callable[..., Outcome]
 
@@ -124,10 +132,56 @@ def test_other_files_and_hidden_ones_are_passed_over(tmp_path: Path) -> None:
     assert len(datamodule.listing.paths) == 13
 
 
+def test_what_is_not_used_is_counted_and_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_classes(tmp_path)
+    elsewhere = tmp_path.with_name(f"{tmp_path.name}-elsewhere")
+    for i in range(3):
+        save(elsewhere / f"{i}.jfif", gray(30 + i), format="JPEG")
+    save(elsewhere / "3.avif", gray(33), format="AVIF")
+    (tmp_path / "cat" / "linked").symlink_to(elsewhere)
+    (tmp_path / "dog" / "round").symlink_to(tmp_path)
+    (tmp_path / "owl" / "empty").mkdir()
+    os.mkfifo(tmp_path / "owl" / "pipe.png")
+    (tmp_path / ".DS_Store").write_text("hidden")
+    for i in range(5):
+        (tmp_path / "owl" / f"{i}.heic").write_text("a phone's")
+    (tmp_path / "owl" / "LICENSE").write_text("text")
+    with caplog.at_level("INFO"):
+        datamodule = made(tmp_path)
+    assert len(datamodule.listing.paths) == 34
+    assert sum("linked" in path.parts for path in datamodule.listing.paths) == 4
+    (line,) = [r.getMessage() for r in caplog.records if "not used" in r.getMessage()]
+    for words in (
+        "5 ending in .heic (owl/0.heic, owl/1.heic, owl/2.heic and others)",
+        "1 hidden (.DS_Store)",
+        "1 without an ending (owl/LICENSE)",
+        "1 empty folder (owl/empty)",
+        "1 linked to a folder around it (dog/round)",
+        "1 neither a file nor a folder (owl/pipe.png)",
+    ):
+        assert words in line, line
+
+
+def test_a_folder_has_one_depth(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for i in range(10):
+        pixels = np.full((SIZE, SIZE, 1), 4095 if i == 0 else 100 * i, np.uint16)
+        (tmp_path / f"{i}.png").write_bytes(png_of_16_bits(pixels))
+    with caplog.at_level("INFO"):
+        datamodule = made(tmp_path)
+        made(tmp_path, stage="validate")
+    assert "hold values of 12 bits" in caplog.text
+    values = (held_out(datamodule)[0][:, 0, 0, 0] * 255).round().long().tolist()
+    expected = [255] + [round(255 * 100 * i / 4095) for i in range(1, 10)]
+    assert sorted(training_values(datamodule) + values) == sorted(expected)
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [
         ([], "holds no pictures"),
+        (["notes.heic"], "holds no pictures .*not used: 1 ending in .heic .notes.heic."),
         (["notes.txt"], "holds no pictures"),
         (["0.png", "cat/0.png"], "both beside its sub-folders .0.png. and in them .cat."),
         (["train/a/0.png", "val/a/0.png"], "sub-folders train, val, which are splits"),
@@ -246,7 +300,7 @@ def test_the_fingerprint_follows_contents_classes_and_options(tmp_path: Path) ->
     write_classes(tmp_path)
     first = made(tmp_path).fingerprint()
     assert first.startswith("folder-")
-    assert made(tmp_path, stage="test", seed=5, batch_size=3).fingerprint() == first
+    assert made(tmp_path, stage="validate", seed=5, batch_size=3).fingerprint() == first
     assert made(tmp_path, resize="pad").fingerprint() != first
     assert made(tmp_path, split_seed=1).fingerprint() != first
     save(tmp_path / "cat" / "00.png", gray(77))

@@ -30,13 +30,24 @@ def write_classes(folder: Path, number: int = 10) -> Path:
     return folder
 
 
+def chunk(kind: bytes, content: bytes) -> bytes:
+    """Return a part of a PNG with its length and checksum."""
+    checksum = zlib.crc32(kind + content)
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
+
+
+def png_of_16_bits(pixels: np.ndarray) -> bytes:
+    """Return (H, W, channels) of 1 to 4 channels as a PNG, which Pillow cannot write of colours."""
+    height, width, channels = pixels.shape
+    colour = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    header = struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    parts = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + parts
+
+
 def bomb(path: Path, width: int, height: int) -> Path:
     """Write a PNG whose header announces a huge picture, of which it has some rows."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        checksum = zlib.crc32(kind + content)
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
-
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     parts = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(10**6)))
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + parts + chunk(b"IEND", b""))

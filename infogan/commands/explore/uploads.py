@@ -6,8 +6,9 @@ import struct
 import warnings
 import zlib
 
-import numpy as np
 from PIL import Image, ImageOps
+
+from datamodules.deep_pictures import eight_bits
 
 MAX_BYTES = 4 * 2**20
 MAX_PIXELS = 16_000_000
@@ -25,6 +26,7 @@ DAMAGE = (
     TypeError,
     AttributeError,
     ArithmeticError,
+    RuntimeError,
     MemoryError,
     struct.error,
     zlib.error,
@@ -64,21 +66,12 @@ def decode(content: bytes, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIX
         except DAMAGE as error:
             raise UploadError(f"this is no picture that can be read: give {kinds}") from error
         try:
-            picture = to_rgba(ImageOps.exif_transpose(opened))
+            picture = ImageOps.exif_transpose(eight_bits(opened)).convert("RGBA")
         except (*BOMBS, *DAMAGE) as error:
             kind = FORMATS[opened.format or "PNG"]
             raise UploadError(f"the {kind} file is damaged or cut short: save it anew") from error
     picture.thumbnail((KEPT_SIDE, KEPT_SIDE))
     return picture
-
-
-def to_rgba(image: Image.Image) -> Image.Image:
-    """Convert a picture of any mode; of 16 bits keep the upper eight."""
-    if image.mode.startswith("I"):
-        values = np.asarray(image).astype(np.int64)
-        shift = 8 if values.max() > 255 else 0
-        image = Image.fromarray((values >> shift).clip(0, 255).astype(np.uint8))
-    return image.convert("RGBA")
 
 
 def decode_data_url(
