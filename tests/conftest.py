@@ -1,6 +1,7 @@
 """Shared fixtures: tiny modules, an in-memory loader, and shapes checked at run time."""
 
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -35,6 +36,42 @@ SEED = 7
 # One thread a process: the workers share the cores, and sums keep their order on any machine.
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
+
+
+# ---- tiers -------------------------------------------------------------------------------------
+
+TIERS = ("integration", "slow", "cluster", "gpu")
+# The test of the fast tier that runs, if one does; names what an audit hook then forbids.
+fast_test: str | None = None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that run whole verbs `integration`, and all that have no tier `fast`."""
+    for item in items:
+        if "run_main" in getattr(item, "fixturenames", ()):
+            item.add_marker("integration")
+        if not any(item.get_closest_marker(tier) for tier in TIERS):
+            item.add_marker("fast")
+
+
+def forbid_processes(event: str, details: tuple[Any, ...]) -> None:
+    """Refuse to fork or to start a Python process in a test of the fast tier."""
+    is_python = event == "subprocess.Popen" and sys.executable in map(str, details[1])
+    if fast_test and (is_python or event == "os.fork"):
+        raise RuntimeError(f"{fast_test} starts a process: mark it `integration`")
+
+
+sys.addaudithook(forbid_processes)
+
+
+@pytest.fixture(autouse=True)
+def tier(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Hold a test of the fast tier to it."""
+    global fast_test
+    fast_test = request.node.nodeid if request.node.get_closest_marker("fast") else None
+    yield
+    fast_test = None
 
 
 class Loader:

@@ -41,6 +41,7 @@ def test_an_error_leaves_the_older_file_and_nothing_beside_it(
 
 
 @pytest.mark.parametrize(("where", "function"), [(os, "fsync"), (Path, "replace")])
+@pytest.mark.integration
 def test_a_kill_leaves_the_older_file_and_the_next_write_cleans_up(
     tmp_path: Path, where: Any, function: str
 ) -> None:

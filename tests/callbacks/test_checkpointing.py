@@ -80,6 +80,7 @@ def rename_and_die(part: Path, path: Path) -> None:
     ],
     ids=["half written", "not on the disk", "not renamed", "renamed"],
 )
+@pytest.mark.integration
 def test_a_kill_while_writing_leaves_a_whole_checkpoint(
     saved: Path, where: Any, name: str, function: Any, newest: int
 ) -> None:
@@ -100,6 +101,7 @@ def limit_file_size(num_bytes: int = 10_000) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, resource.RLIM_INFINITY))
 
 
+@pytest.mark.integration
 def test_a_full_disk_leaves_the_older_one_and_says_what_to_do(saved: Path) -> None:
     def fill() -> None:
         limit_file_size()
@@ -260,6 +262,7 @@ def without_rates(table: Path | str) -> list[dict[str, str]]:
     return [{k: v for k, v in row.items() if "per_second" not in k} for row in rows]
 
 
+@pytest.mark.integration
 def test_a_kill_within_an_epoch_costs_the_time_since_the_last_checkpoint(tmp_path: Path) -> None:
     """With a checkpoint a batch, the run goes on at the very batch; without, at the epoch."""
     run(tmp_path / "whole")
@@ -315,6 +318,7 @@ def test_a_log_is_continued_after_the_rows_of_the_checkpoint(tmp_path: Path) -> 
     assert resumed(step=0, rows=0) == "a,step\n7.0,3\n"
 
 
+@pytest.mark.integration
 def test_a_kill_while_the_log_gets_a_new_column_loses_no_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

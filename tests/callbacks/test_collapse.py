@@ -231,6 +231,7 @@ def test_a_healthy_run_does_not_stop() -> None:
 # ---- two processes -----------------------------------------------------------------------------
 
 
+@pytest.mark.integration
 def test_two_ranks_judge_by_their_mean_and_stop_together(tmp_path: Path) -> None:
     first, second = run_on_two_ranks("let_discriminator_win", tmp_path)
     assert first == second

@@ -165,6 +165,7 @@ def test_a_debugging_run_stops_too() -> None:
 # ---- two processes -----------------------------------------------------------------------------
 
 
+@pytest.mark.integration
 def test_two_ranks_stop_in_the_same_batch(tmp_path: Path) -> None:
     first, second = run_on_two_ranks("meet_nan_on_second_rank", tmp_path)
     assert first == second

@@ -138,6 +138,7 @@ class ReportSeen(pl.Callback):
         (self.folder / f"{trainer.global_rank}.json").write_text(record)
 
 
+@pytest.mark.integration
 def test_two_processes_resume_in_the_middle(tmp_path: Path) -> None:
     def fit_both(resume_from: Path | None) -> list[Any]:
         callbacks = [SaveEverywhere(tmp_path), ReportSeen(tmp_path)]

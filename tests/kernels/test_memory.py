@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.integration
+
 # Ten times 40 MB, written to and freed, of pages of 4 KiB, once that has become a habit.
 COUNT_PAGES = """
 import resource, sys, torch

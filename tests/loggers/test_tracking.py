@@ -25,6 +25,8 @@ from infogan.loggers.wandb_run import RunLabels, WandbRun, code_tags
 from tests import ROOT
 from tests.conftest import TINY, Outcome
 
+pytestmark = pytest.mark.integration
+
 CLI = ROOT / "cli.py"
 
 

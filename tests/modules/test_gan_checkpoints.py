@@ -69,6 +69,7 @@ with torch.no_grad():
 """
 
 
+@pytest.mark.integration
 def test_checkpoints_load_in_a_fresh_process(
     tmp_path: Path, build: Build, batches: Batches, fit: Fit
 ) -> None:

@@ -15,6 +15,8 @@ from infogan import __version__
 from tests import ROOT
 from tests.conftest import TINY
 
+pytestmark = pytest.mark.integration
+
 SOURCES = ("infogan", "datamodules", "configs", "studies", "pyproject.toml", "setup.py")
 PAGES = ("README.md", "LICENSE")
 

@@ -31,7 +31,7 @@ def test_the_two_commands_are_single_lines_that_set_up_everything() -> None:
         assert "\n" not in line
         assert line.startswith("python3 -m venv .venv && .venv/bin/pip install ")
     assert verbs(BLOCKS["main"]) == [["fit", "--config", "infogan_mnist.yaml"]]
-    assert BLOCKS["test"].endswith(".venv/bin/python -m pytest")
+    assert BLOCKS["test"].endswith(".venv/bin/python -m pytest -n 2 --dist loadgroup")
 
 
 def test_everyday_commands_run_in_their_order(command: Command) -> None:

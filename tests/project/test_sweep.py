@@ -18,6 +18,8 @@ from tests import ROOT
 from tests.conftest import TINY
 from tests.loggers.test_tracking import by_type
 
+pytestmark = pytest.mark.integration
+
 SWEEP = ROOT / "configs/sweeps/infogan_mnist.yaml"
 
 

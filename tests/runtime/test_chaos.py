@@ -15,6 +15,8 @@ from infogan.runtime import checkpoints
 from infogan.runtime.checkpoints import read_checkpoint
 from tests.support.resumable import Result, assert_equal, die, in_child, result, run, start
 
+pytestmark = pytest.mark.integration
+
 EVERY_N_MINUTES = 0.0005
 
 

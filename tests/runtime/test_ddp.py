@@ -28,6 +28,8 @@ from tests.cluster.job import prepare
 from tests.conftest import TINY, Outcome
 from tests.support.resumable import SEED, RestlessGAN, SmallData, SmallNetworks, gan, in_child
 
+pytestmark = pytest.mark.integration
+
 Command = Callable[..., Outcome]
 State = dict[str, Tensor]
 

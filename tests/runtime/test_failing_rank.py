@@ -26,6 +26,8 @@ from tests.callbacks.test_checkpointing import limit_file_size
 from tests.cluster.job import prepare
 from tests.support.resumable import BATCHES_AN_EPOCH, Stop, die, gan, in_child, run, start
 
+pytestmark = pytest.mark.integration
+
 LIMIT_SECONDS = 60
 
 

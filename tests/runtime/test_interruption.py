@@ -34,6 +34,8 @@ from tests.support.resumable import (
 )
 from tests.support.small_gan import Script, fit, gan
 
+pytestmark = pytest.mark.integration
+
 Command = Callable[..., Outcome]
 INTERRUPTED = 7
 

@@ -26,6 +26,7 @@ from tests.support.explorer_run import Explorer, explore
 from tests.support.hostile_pictures import hostile_pictures, picture
 
 pytestmark = [
+    pytest.mark.integration,
     pytest.mark.skipif(
         CHROMIUM is None or DRIVER is None,
         reason="no browser: install Debian's packages chromium and chromium-driver",

@@ -21,6 +21,8 @@ from tests import ROOT
 from tests.support import study_program
 from tests.support.studies import TABLE, Command, diary, lasting, table, wait_for
 
+pytestmark = pytest.mark.integration
+
 pytest_plugins = ["tests.support.study_fixtures"]
 
 
