@@ -156,10 +156,6 @@ def run_updates(
     """Run the updates bare, or as they are written plainly."""
     from updates import UPDATES, paper_module
 
-    from infogan.kernels.memory import keep_freed_memory
-
-    if kind != "plain":
-        keep_freed_memory()
     step = UPDATES[kind](paper_module(channels, side))
     batches = torch.rand(8, batch, channels, side, side)
     while True:

@@ -5,27 +5,13 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
-from infogan.kernels.convolutions import (
-    ImageConv2d,
-    ImageConvTranspose2d,
-    PatchConv2d,
-    PatchConvTranspose2d,
-)
-from infogan.kernels.linear import CastOnceLinear
+from infogan.kernels import accelerate
 from infogan.latents import CategoricalCode, UniformCode
 from infogan.modules import InfoGANModule
 from infogan.objectives import code_information
-
-ORDINARY: dict[type[nn.Module], type[nn.Module]] = {
-    CastOnceLinear: nn.Linear,
-    ImageConv2d: nn.Conv2d,
-    ImageConvTranspose2d: nn.ConvTranspose2d,
-    PatchConv2d: nn.Conv2d,
-    PatchConvTranspose2d: nn.ConvTranspose2d,
-}
 
 
 @dataclass(frozen=True)
@@ -54,6 +40,8 @@ def paper_module(channels: int = 1, side: int = 28, seed: int = 0) -> InfoGANMod
 
 def bare_updates(module: InfoGANModule) -> Updates:
     """Return the module's own two updates, without a Trainer."""
+    if module.device.type == "cpu":
+        accelerate(module)
     optimizers = module.configure_optimizers()
     players = (list(module.discriminator_parameters()), list(module.generator.parameters()))
 
@@ -84,8 +72,6 @@ def compiled_updates(module: InfoGANModule) -> Updates:
 
 def plain_updates(module: InfoGANModule) -> Updates:
     """Return the same two updates as most implementations write them, with torch's own layers."""
-    for layer in module.modules():
-        layer.__class__ = ORDINARY.get(type(layer), type(layer))
     module.to(memory_format=torch.contiguous_format)
     generator, discriminator = module.generator, module.discriminator
     for_discriminator = torch.optim.Adam(

@@ -14,16 +14,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from infogan.kernels.convolutions import (
-    ImageConv2d,
-    ImageConvTranspose2d,
-    PatchConv2d,
-    PatchConvTranspose2d,
-)
-from infogan.kernels.linear import CastOnceLinear
-from infogan.runtime.precision import at_least_float32
-
 ImageShape = tuple[int, int, int]
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Return autocast's half-precision output as float32; float32 and float64 as they are."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def check_image_shape(image_shape: ImageShape) -> None:
@@ -111,15 +107,15 @@ class Generator(nn.Module):
             nn.Linear(latent_dim, 1024, bias=False),
             nn.BatchNorm1d(1024),
             nn.ReLU(inplace=True),
-            CastOnceLinear(1024, 128 * side * side, bias=False),
+            nn.Linear(1024, 128 * side * side, bias=False),
             nn.BatchNorm1d(128 * side * side),
             nn.ReLU(inplace=True),
         )
         self.upsample = nn.Sequential(
-            PatchConvTranspose2d(128, 64),
+            nn.ConvTranspose2d(128, 64, 4, 2, 1, bias=False),
             nn.BatchNorm2d(64),
             nn.ReLU(inplace=True),
-            ImageConvTranspose2d(64, channels),
+            nn.ConvTranspose2d(64, channels, 4, 2, 1),
         )
         initialize(self)
 
@@ -148,10 +144,10 @@ class Trunk(nn.Module):
         check_image_shape(image_shape)
         channels, side = image_shape[0], image_shape[1] // 4
         self.leaky_slope = leaky_slope
-        self.conv1 = ImageConv2d(channels, 64)
-        self.conv2 = PatchConv2d(64, 128) if normalize else nn.Conv2d(64, 128, 4, 2, 1)
+        self.conv1 = nn.Conv2d(channels, 64, 4, 2, 1)
+        self.conv2 = nn.Conv2d(64, 128, 4, 2, 1, bias=not normalize)
         self.norm2 = nn.BatchNorm2d(128) if normalize else nn.Identity()
-        self.dense = CastOnceLinear(128 * side * side, self.feature_dim, bias=not normalize)
+        self.dense = nn.Linear(128 * side * side, self.feature_dim, bias=not normalize)
         self.norm3 = nn.BatchNorm1d(self.feature_dim) if normalize else nn.Identity()
         initialize(self)
 

@@ -37,7 +37,6 @@ from infogan.commands.named_checkpoints import (
 from infogan.commands.parser import OptionParser, check_groups, explained
 from infogan.errors import ConfigurationError, as_configuration_error, one_line
 from infogan.files import shipped
-from infogan.kernels.memory import keep_freed_memory
 from infogan.loggers import RunFolder, TensorBoardRun, WandbRun, connect
 from infogan.loggers.wandb_run import RunLabels
 from infogan.runtime.checkpoints import CheckpointError, read_checkpoint
@@ -270,7 +269,6 @@ def run(argv: list[str]) -> None:
     logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(
         lambda record: not re.search("litlogger|TPU available", record.getMessage())
     )
-    keep_freed_memory()
     ignore_usr1()
     register_strategies()
     sys.argv = [sys.argv[0], *with_own_config(argv)]

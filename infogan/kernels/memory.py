@@ -9,7 +9,7 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
 KEPT_BYTES = 1 << 30
 
 
-def keep_freed_memory() -> None:
+def reuse_freed_memory() -> None:
     """Let glibc keep up to 1 GiB of what a batch frees for the next one; ask no other C library.
 
     For speed alone: it would give large tensors back to the system and fetch them again, page by

@@ -2,6 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, Literal, final
 
 import pytorch_lightning as pl
@@ -239,6 +241,9 @@ class GANModule(ManualModule, ABC):
                 f"image_channels={self.image_shape[0]} and image_size={self.image_shape[1]} do not "
                 f"fit the data's images of shape {tuple(data_shape)}: set the model's to the data's"
             )
+        # For speed alone: everything works, slower, without that folder.
+        if self.device.type == "cpu" and find_spec("infogan.kernels") is not None:
+            import_module("infogan.kernels").accelerate(self)
 
     def on_train_start(self) -> None:
         """Decide whether the updates are captured, now that the optimizers are there."""

@@ -1,10 +1,9 @@
-"""Types of numbers: a training's that gives none, and outputs' under autocast."""
+"""The precision of a training that gives none."""
 
 from typing import Literal
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
 
 
 def native_precision(accelerator: object) -> Literal["bf16-mixed", "32-true"]:
@@ -19,13 +18,10 @@ def native_precision(accelerator: object) -> Literal["bf16-mixed", "32-true"]:
     if accelerator != "cpu" and torch.cuda.is_available():
         has_units = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        has_units = torch.cpu._is_amx_tile_supported()
+        # Older versions of torch cannot say.
+        capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+        has_units = capabilities.get("amx_tile", False)
     return "bf16-mixed" if has_units else "32-true"
-
-
-def at_least_float32(x: Tensor) -> Tensor:
-    """Return autocast's half-precision output as float32; float32 and float64 as they are."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def gradient_scaler(trainer: pl.Trainer) -> torch.amp.GradScaler | None:

@@ -12,9 +12,9 @@ pytestmark = pytest.mark.integration
 # Ten times 40 MB, written to and freed, of pages of 4 KiB, once that has become a habit.
 COUNT_PAGES = """
 import resource, sys, torch
-from infogan.kernels.memory import keep_freed_memory
+from infogan.kernels.memory import reuse_freed_memory
 if sys.argv[1] == "keep":
-    keep_freed_memory()
+    reuse_freed_memory()
 fetched = []
 for _ in range(20):
     torch.ones(10_000_000)
@@ -26,8 +26,8 @@ print(fetched[-1] - fetched[9])
 HUGE_MEGABYTES = """
 import re, torch
 from pathlib import Path
-from infogan.kernels.memory import keep_freed_memory
-keep_freed_memory()
+from infogan.kernels.memory import reuse_freed_memory
+reuse_freed_memory()
 kept = torch.ones(100_000_000)
 rollup = Path("/proc/self/smaps_rollup").read_text()
 print(int(re.search(r"AnonHugePages: *(\\d+) kB", rollup)[1]) // 1024)

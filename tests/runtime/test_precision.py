@@ -33,7 +33,7 @@ def test_the_device_that_trains_decides(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
     # Emulated bfloat16, which every GPU has, does not count.
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: gpu_units)
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: cpu_units)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_tile": cpu_units})
     assert native_precision(accelerator) == expected
 
 
