@@ -36,6 +36,8 @@ class ImageDataModule(pl.LightningDataModule):
 
     factors: tuple[Factor, ...]
     image_shape: tuple[int, int, int]
+    # Whether the images are bright strokes on dark, whose slant and thickness can be measured.
+    shows_strokes = False
 
     def __init__(
         self,

@@ -46,6 +46,7 @@ class MNISTDataModule(ImageDataModule):
 
     name = "MNIST"
     factor = Factor("digit", 10, 0, 9)
+    has_written_characters = True
 
     def __init__(
         self,
@@ -67,6 +68,7 @@ class MNISTDataModule(ImageDataModule):
         self.raw_dir = folder / self.name / "raw"
         self.download = download
         self.verify = verify
+        self.shows_strokes = verify and self.has_written_characters
         self.factors = (self.factor,) if verify else (self._label_factor(),)
         self.image_shape = (1, 28, 28) if verify else self._first_image_shape()
 

@@ -48,6 +48,7 @@ class FashionMNISTDataModule(ArchivedMNISTDataModule):
 
     name = "FashionMNIST"
     factor = Factor("article", 10, 0, 9)
+    has_written_characters = False
 
 
 class KMNISTDataModule(ArchivedMNISTDataModule):

@@ -261,6 +261,7 @@ TINY = (
     "--data.init_args.batch_size=8",
     "--data.init_args.eval_batch_size=50",
     "--traversal.num_columns=2",
+    "--morphometrics.num_end_images=0",
     "--wandb=disabled",
 )
 
@@ -272,4 +273,5 @@ TINY_TEST = (
     "--sample_quality.judge.held_out_share=0.001",
     "--sample_quality.judge_folder=judges",
     "--encoder_probe.num_train=200",
+    "--morphometrics.num_images=20",
 )

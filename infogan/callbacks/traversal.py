@@ -74,7 +74,8 @@ class LatentTraversal(pl.Callback):
         assert isinstance(pl_module, GANModule)
         overview = side_by_side(list(self.grids(pl_module, by_class=True).values()))
         save_png(folder / "overview.png", overview)
-        log_picture(trainer.loggers, "overview", overview, trainer.global_step)
+        said = "; ".join(f"{name}: {sets}" for name, sets in pl_module.code_captions.items())
+        log_picture(trainer.loggers, "overview", overview, trainer.global_step, caption=said)
         frames = sorted(folder.glob("traversals/step_*/overview.png"))
         if frames:
             save_animation(folder / "overview.gif", frames, seconds=6.0)
@@ -110,7 +111,9 @@ class LatentTraversal(pl.Callback):
                 order = sorted(range(len(labels)), key=lambda row: (meanings[row], row))
                 grid = grid[order]
                 labels = [f"{meanings[row]}  (c={labels[row]})" for row in order]
-            pictures[name] = self.picture(module, grid, name, labels)
+            sets = module.code_captions.get(name)
+            title = name if sets is None else f"{name}: {sets}"
+            pictures[name] = self.picture(module, grid, title, labels)
         return pictures
 
     def base_latents(self, module: GANModule) -> Tensor:

@@ -22,6 +22,7 @@ from infogan.callbacks.finite import NonFiniteStopping
 from infogan.callbacks.global_batch import GlobalBatch
 from infogan.callbacks.last_checkpoint import LastCheckpoint
 from infogan.callbacks.logged_config import LoggedConfig
+from infogan.callbacks.morphometrics import Morphometrics
 from infogan.callbacks.predictions import CodeWriter
 from infogan.callbacks.probe import EncoderProbe
 from infogan.callbacks.progress import LossProgressBar, RunSummary
@@ -143,6 +144,7 @@ class InfoGANCLI(LightningCLI):
         parser.add_lightning_class_args(ConfusionMatrix, "confusion")
         parser.add_lightning_class_args(Disentanglement, "disentanglement")
         parser.add_lightning_class_args(SampleQuality, "sample_quality")
+        parser.add_lightning_class_args(Morphometrics, "morphometrics")
         parser.add_lightning_class_args(EncoderProbe, "encoder_probe")
         parser.add_lightning_class_args(NonFiniteStopping, "non_finite_stopping")
         parser.add_lightning_class_args(CollapseStopping, "collapse_stopping")

@@ -93,6 +93,8 @@ class GANModule(ManualModule, ABC):
         if generator_loss not in GENERATOR_LOSSES:
             choices = " or ".join(map(repr, GENERATOR_LOSSES))
             raise ValueError(f"generator_loss must be {choices}, got {generator_loss!r}")
+        # What each continuous code sets, in words, by its name; Morphometrics finds it.
+        self.code_captions: dict[str, str] = {}
         self.latents = LatentSpec(noise_dim, tuple(codes), noise_distribution)
         self.image_shape = (image_channels, image_size, image_size)
         self.networks = networks or ReferenceNetworks()
