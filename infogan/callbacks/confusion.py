@@ -53,7 +53,9 @@ class ConfusionMatrix(pl.Callback):
         self, counts: np.ndarray, meanings: list[str], name: str, factor: str
     ) -> np.ndarray:
         """Lay out one code's counts, (categories, classes), rows in the order of the classes."""
-        order = sorted(range(len(counts)), key=lambda row: (int(meanings[row]), row))
+        order = sorted(
+            range(len(counts)), key=lambda row: (not counts[row].any(), counts[row].argmax(), row)
+        )
         return confusion_matrix_picture(
             counts[order],
             [f"{meanings[row]}  (c={row})" for row in order],

@@ -14,6 +14,9 @@ from torchmetrics.functional.clustering import (
 
 from infogan.metrics.variables import contingency
 
+# In the place of a class's name, where no image was read as the category.
+NEVER_READ = "never read"
+
 
 def halves(num_images: int) -> tuple[Tensor, Tensor]:
     """Return the image numbers of two random halves, always the same for a number of images.
@@ -59,9 +62,11 @@ def majority_accuracy(categories: Tensor, classes: Tensor, shape: tuple[int, int
         shape: Number of categories and of classes.
     """
     naming, scoring = halves(len(categories))
-    names = contingency(categories[naming], classes[naming], shape).argmax(axis=1)
+    counts = contingency(categories[naming], classes[naming], shape)
     held_out = contingency(categories[scoring], classes[scoring], shape)
-    return float(held_out[np.arange(shape[0]), names].sum() / held_out.sum())
+    right = held_out[np.arange(shape[0]), counts.argmax(axis=1)]
+    # A category that nothing names is no class, and wrong.
+    return float(right[counts.any(axis=1)].sum() / held_out.sum())
 
 
 class CodeScores(Metric):
@@ -119,7 +124,9 @@ class CodeScores(Metric):
             name, num_values = classes[j]
             counts = contingency(code, factor, (categories[i], num_values))
             position = list(self.categories)[i]
-            self.meanings[position] = [str(k) for k in counts.argmax(axis=1)]
+            self.meanings[position] = [
+                str(row.argmax()) if row.any() else NEVER_READ for row in counts
+            ]
             self.confusions[position] = name, counts
             if len(classes) > 1:
                 scores[f"code_accuracy_{name}"] = accuracy[i, j]

@@ -89,7 +89,8 @@ def balanced_accuracy(code: Variable, factor: Variable) -> float:
     )
     names = (naming / naming.sum(axis=0).clip(min=1)).argmax(axis=1)
     right = np.zeros(factor.num_values)
-    np.add.at(right, names, scoring[np.arange(code.num_values), names])
+    seen = naming.any(axis=1)  # a bin that nothing names is no class, and wrong
+    np.add.at(right, names[seen], scoring[np.arange(code.num_values), names][seen])
     sizes = scoring.sum(axis=0)
     return float((right[sizes > 0] / sizes[sizes > 0]).mean())
 

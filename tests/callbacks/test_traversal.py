@@ -11,6 +11,7 @@ from torch import Tensor
 
 from infogan.callbacks.traversal import LatentTraversal
 from infogan.latents import BernoulliCode, CategoricalCode, NormalCode, UniformCode
+from infogan.metrics.codes import NEVER_READ
 from infogan.modules import GANModule, VanillaGANModule
 from infogan.pictures.grids import annotate, save_animation, save_png, side_by_side, tile, to_bytes
 
@@ -72,13 +73,13 @@ def test_grids_repeat_and_leave_streams_and_networks_alone(build: Build) -> None
 def test_rows_can_stand_in_the_order_of_their_classes(
     build: Build, traversal: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = build(codes=[CategoricalCode(3)])
-    meanings = property(lambda self: {0: ["7", "2", "5"]})
+    module = build(codes=[CategoricalCode(4)])
+    meanings = property(lambda self: {0: ["7", NEVER_READ, "2", "5"]})
     monkeypatch.setattr(type(module), "category_meanings", meanings)
     traversal.grids(module, by_class=True)
     latents, labels = traversal.drawn["categorical0"]
-    assert labels == ["2  (c=1)", "5  (c=2)", "7  (c=0)"]
-    assert latents[:, 0, 3:].argmax(dim=1).tolist() == [1, 2, 0]
+    assert labels == ["2  (c=2)", "5  (c=3)", "7  (c=0)", "never read  (c=1)"]
+    assert latents[:, 0, 3:].argmax(dim=1).tolist() == [2, 3, 0, 1]
 
 
 def test_without_codes_there_are_samples(build: Build, traversal: Recorded) -> None:

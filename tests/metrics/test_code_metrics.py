@@ -9,12 +9,15 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from torch import Tensor
 
 from infogan.metrics.codes import (
+    NEVER_READ,
     CodeScores,
     contingency,
     halves,
     majority_accuracy,
     matched_accuracy,
 )
+from infogan.metrics.disentanglement import balanced_accuracy
+from infogan.metrics.variables import Variable
 
 
 def labels(num: int, num_classes: int, seed: int = 0) -> Tensor:
@@ -133,6 +136,25 @@ def test_one_category_for_all() -> None:
     classes = torch.cat([torch.zeros(600), torch.ones(400)]).long()
     for score in (matched_accuracy, majority_accuracy):
         assert score(torch.zeros(1000).long(), classes, (2, 2)) == pytest.approx(0.6, abs=0.05)
+
+
+def test_a_category_that_is_never_read_is_no_class() -> None:
+    classes = labels(100, 3)
+    scores = CodeScores({0: 5}, {0: ("class", 3)})
+    scores.update([classes + 1], classes[:, None].float())
+    scores.compute()
+    assert scores.meanings[0] == [NEVER_READ, "0", "1", "2", NEVER_READ]
+
+
+def test_a_category_that_only_one_half_has_is_wrong() -> None:
+    """Every image is of class 0: a category that no image of the naming half has is not it."""
+    _, scoring = halves(100)
+    categories = torch.zeros(100).long()
+    categories[scoring[:10]] = 1
+    classes = torch.zeros(100).long()
+    assert majority_accuracy(categories, classes, (2, 2)) == 0.8
+    code, factor = Variable("code", categories.float(), 2), Variable("class", classes.float(), 2)
+    assert balanced_accuracy(code, factor) == 0.8
 
 
 # ---- the metric ------------------------------------------------------------------------------
