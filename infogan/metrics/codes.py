@@ -106,7 +106,11 @@ class CodeScores(Metric):
         self.factors.append(factors[:, list(self.classes)].long())
 
     def compute(self) -> dict[str, Tensor]:
-        """Return `code_accuracy`, `nmi`, `ari`, `majority_accuracy`; by factor if several."""
+        """Return `code_accuracy`, `nmi`, `ari`, `majority_accuracy`; by factor if several.
+
+        `code_accuracy_FACTOR` is there of every factor, always: of its own code or, where it has
+        none, of the code that tells it best.
+        """
         codes, factors = _joined(self.codes), _joined(self.factors)
         categories, classes = list(self.categories.values()), list(self.classes.values())
         accuracy = np.array(
@@ -119,6 +123,11 @@ class CodeScores(Metric):
             ]
         )
         scores = dict.fromkeys(("code_accuracy", "majority_accuracy", "nmi", "ari"), 0.0)
+        if len(classes) > 1:
+            best = accuracy.max(axis=0)
+            scores |= {f"code_accuracy_{name}": best[j] for j, (name, _) in enumerate(classes)}
+        # A code that was matched before may have no factor now.
+        self.meanings, self.confusions = {}, {}
         for i, j in zip(*linear_sum_assignment(accuracy, maximize=True), strict=True):
             code, factor = codes[:, i], factors[:, j]
             name, num_values = classes[j]

@@ -247,10 +247,11 @@ def test_codes_that_number_the_cells_jointly_score_chance() -> None:
 
 
 def test_a_factor_without_a_code_counts_zero() -> None:
-    """One code for two factors: the mean halves, and only the matched factor is named."""
+    """One code for two factors: the mean halves, and both factors are named in every validation."""
     left, right = labels(1000, 4, 1), labels(1000, 4, 2)
     scores = CodeScores({0: 4}, {0: ("left", 4), 1: ("right", 4)})
-    scores.update([noisy(right, 4, 0.0, 5)], factor_table(left, right))
+    code = noisy(right, 4, 0.0, 5)
+    scores.update([code], factor_table(left, right))
     found = {name: value.item() for name, value in scores.compute().items()}
     assert found == pytest.approx(
         {
@@ -258,6 +259,7 @@ def test_a_factor_without_a_code_counts_zero() -> None:
             "majority_accuracy": 0.5,
             "nmi": 0.5,
             "ari": 0.5,
+            "code_accuracy_left": matched_accuracy(code, left, (4, 4)),
             "code_accuracy_right": 1.0,
         }
     )
@@ -269,3 +271,15 @@ def test_two_codes_for_one_factor() -> None:
     scores = CodeScores({0: 4, 1: 4}, {0: ("class", 4)})
     scores.update([labels(1000, 4, 7), noisy(classes, 4, 0.0, 5)], classes[:, None])
     assert scores.compute()["code_accuracy"] == 1
+
+
+def test_a_code_that_lost_its_factor_has_no_meaning_left() -> None:
+    """The first validation matches code 0, the second code 1: what 0 meant is forgotten."""
+    classes = labels(1000, 4)
+    noise = labels(1000, 4, 7)
+    scores = CodeScores({0: 4, 1: 4}, {0: ("class", 4)})
+    for codes, matched in (([classes, noise], 0), ([noise, classes], 1)):
+        scores.update(codes, classes[:, None])
+        scores.compute()
+        assert list(scores.meanings) == list(scores.confusions) == [matched]
+        scores.reset()
