@@ -49,20 +49,32 @@ class Shear(ImageTransformation):
 class StrokeWidth(ImageTransformation):
     """Widen bright strokes on a dark ground, or narrow them for a negative amount.
 
-    The image is enlarged twice, where a maximum (or minimum) over 3 x 3 pixels moves every edge by
-    half a pixel of the image; smaller changes are mixtures with the image itself.
+    The image is enlarged 4 times, where a maximum (or minimum) over neighbours moves every edge by
+    a quarter of a pixel of the image, once or twice; what lies between is interpolated. So edges
+    stay as sharp as they were, and what a code can follow is the width alone.
 
     Args:
         pixels: Change of a stroke's width in pixels for an amount of 1; no stroke changes by more
             than a pixel.
     """
 
-    pixels: float = 0.8
+    pixels: float = 1.2
 
     def __call__(self, images: Tensor, amounts: Tensor) -> Tensor:
-        share = (self.pixels * amounts).clamp(-1, 1).view(-1, 1, 1, 1).to(images.dtype)
-        large = F.interpolate(images, scale_factor=2, mode="bilinear", align_corners=False)
-        wide = F.max_pool2d(large, 3, stride=1, padding=1)
-        narrow = -F.max_pool2d(-large, 3, stride=1, padding=1)
-        changed = F.avg_pool2d(torch.where(share > 0, wide, narrow), 2)
-        return images.lerp(changed, share.abs())
+        # Half a pixel of width is one move of both edges.
+        moves = (2 * self.pixels * amounts).view(-1, 1, 1, 1).to(images.dtype)
+        sign = torch.where(moves < 0, -1.0, 1.0).to(images.dtype)
+        # Narrowing the strokes is widening the ground: (B, channels, 4 side, 4 side)
+        large = sign * F.interpolate(images, scale_factor=4, mode="bilinear", align_corners=False)
+        once = pool(large)
+        twice = pool(once)
+        # Differences, so that no amount changes nothing.
+        first, second = F.avg_pool2d(once - large, 4), F.avg_pool2d(twice - once, 4)
+        size = moves.abs()
+        changed = size.clamp(max=1) * first + (size - 1).clamp(0, 1) * second
+        return (images + sign * changed).clamp(0, 1)
+
+
+def pool(images: Tensor) -> Tensor:
+    """Return the maximum over 3 x 3 pixels about each pixel."""
+    return F.max_pool2d(images, 3, stride=1, padding=1)
