@@ -100,6 +100,18 @@ def test_a_captured_graph_gives_the_numbers_of_the_plain_path(name: str) -> None
     assert_equal(plain, captured)
 
 
+@pytest.mark.parametrize("name", ["paper", "clustering"])
+def test_a_captured_graph_casts_the_weights_anew_in_every_batch(name: str) -> None:
+    """In mixed precision; what is kept of a weight between batches would be frozen in the graph."""
+    kind, settings = SETTINGS[name]
+    captured, plain = gan(kind, **settings), gan(kind, cuda_graph=False, **settings)
+    fit(captured, precision="bf16-mixed", max_steps=64)
+    fit(plain, precision="bf16-mixed", max_steps=64)
+    for network, value in plain.named_parameters():
+        moved = (captured.get_parameter(network) - value).norm() / value.norm().clamp(min=1e-6)
+        assert moved < 0.05, (network, float(moved))
+
+
 @pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
 def test_mixed_precision_trains_and_clips(precision: Any) -> None:
     module = gan(gradient_clip_norm=1.0, discriminator_augmentation=RandomAffine())

@@ -1,0 +1,98 @@
+"""How fast several processes train on one card: alone, in turns, and side by side through MPS.
+
+Without NVIDIA's multi-process service a card runs one process at a time; with it, kernels of
+several processes run side by side.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from benchmarks.gpu.part import ROOT, Part
+from benchmarks.gpu.speed import synchronize, variant
+
+SECONDS_TO_START, SECONDS = 14.0, 3.0
+
+
+@contextmanager
+def multi_process_service(folder: Path) -> Iterator[bool]:
+    """Run NVIDIA's multi-process service, where it is installed; yield whether it runs."""
+    places = {"CUDA_MPS_PIPE_DIRECTORY": "pipe", "CUDA_MPS_LOG_DIRECTORY": "log"}
+    for name, place in places.items():
+        os.environ[name] = str(folder / place)
+        (folder / place).mkdir(parents=True, exist_ok=True)
+    try:
+        control = subprocess.run(["nvidia-cuda-mps-control", "-d"], check=False)  # noqa: S607
+    except OSError:
+        yield False
+        return
+    try:
+        yield control.returncode == 0
+    finally:
+        subprocess.run(["nvidia-cuda-mps-control"], input=b"quit\n", check=False)  # noqa: S607
+        for name in places:
+            del os.environ[name]
+
+
+def count(start: float) -> None:
+    """Run updates for some seconds from a moment on; print batches a second."""
+    torch.set_num_threads(1)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    real = torch.rand(128, 1, 28, 28, device=device)
+    step = variant("bare captured" if device.type == "cuda" else "bare", device)
+    for _ in range(8 if device.type == "cuda" else 1):
+        step(real)
+    synchronize(device)
+    if time.time() > start:
+        raise RuntimeError(f"ready {time.time() - start:.1f} s after the others began")
+    time.sleep(start - time.time())
+    batches = 0
+    while time.time() < start + SECONDS:
+        for _ in range(10 if device.type == "cuda" else 1):
+            step(real)
+            batches += 1
+        synchronize(device)
+    print(batches / (time.time() - start))
+
+
+def rate(processes: int) -> float:
+    """Return the batches a second of several processes together."""
+    start = time.time() + SECONDS_TO_START
+    command = [sys.executable, "-m", "benchmarks.gpu.many", "--count", str(start)]
+    running = [
+        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        for _ in range(processes)
+    ]
+    printed = [process.communicate()[0] for process in running]
+    return sum(float(text.split()[-1]) for text in printed if text.strip())
+
+
+def main() -> None:
+    """Measure one, then several, then several through the service."""
+    if sys.argv[1] == "--count":
+        count(float(sys.argv[2]))
+        return
+    part = Part.of_arguments()
+    rates = {"1": rate(1), str(part.jobs): rate(part.jobs)}
+    note(part, rates)
+    if part.device == "cuda":
+        with multi_process_service(part.scratch / "mps") as runs:
+            if runs:
+                rates[f"{part.jobs} with MPS"] = rate(part.jobs)
+    note(part, rates)
+
+
+def note(part: Part, rates: dict[str, float]) -> None:
+    """Write what there is."""
+    line = ", ".join(f"{name}: {value:.0f}" for name, value in rates.items())
+    part.write("many", f"batches/s of 128 by processes: {line}", rates=rates)
+
+
+if __name__ == "__main__":
+    main()
