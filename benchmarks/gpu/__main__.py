@@ -1,12 +1,15 @@
 """Run all parts within a time limit; each survives the failure of another.
 
-    tests   the tests that need a GPU
-    fit     the main config to its end, then its test: time and accuracy
+    fit     the main config to its end: seconds, rate, accuracy
     speed   the updates bare, written plainly, compiled and captured, by batch size; and `fit`
+    many    several processes on the card: alone, in turns, side by side
+    tests   the tests that need a GPU
     ranks   two processes that share the card over gloo, against one process
-    study   as many runs of a study as the time allows, several at once
+    score   the test of what `fit` has trained
+    study   as many runs of studies as the time allows, several at once
 
-Results go to OUT as they come, a JSON file a part, with the study's table, curves and pictures in
+The first three, whose seconds count, run alone, one after the other; then the rest side by side.
+Results go to OUT as they come, a JSON file a part, with the studies' tables, curves and pictures in
 `study.tar.gz` and all output in `log.txt`. The last lines are a summary.
 """
 
@@ -22,9 +25,10 @@ from typing import Any
 import torch
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-PARTS = ("tests", "fit", "speed", "ranks", "study")
-# Share of the whole time that a part may take; the study, which comes last, takes what is left.
-SHARES = {"tests": 0.2, "fit": 0.25, "speed": 0.25, "ranks": 0.15, "study": 1.0}
+# Those that run alone with the share of the whole time that each may take.
+ALONE = {"fit": 0.2, "speed": 0.2, "many": 0.2}
+TOGETHER = ("tests", "ranks", "score", "study")
+PARTS = (*ALONE, *TOGETHER)
 
 
 def main() -> int:
@@ -33,15 +37,18 @@ def main() -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     end = time.monotonic() + 60 * options.minutes
     results: dict[str, Any] = {"machine": machine(options.device)}
-    write(options.out / "summary.json", results)
-    for part in options.parts.split(","):
-        left = end - time.monotonic()
-        limit = min(left, SHARES[part] * 60 * options.minutes) - 5
-        results[part] = run(part, options, max(limit, 1.0))
+    wanted = options.parts.split(",")
+    for part in (part for part in ALONE if part in wanted):
+        limit = min(end - time.monotonic(), ALONE[part] * 60 * options.minutes)
+        results[part] = finish(part, start(part, options, limit), options, limit)
         write(options.out / "summary.json", results)
-    print(json.dumps(results, indent=1))
+    limit = end - time.monotonic()
+    running = {part: start(part, options, limit) for part in TOGETHER if part in wanted}
+    for part, process in running.items():
+        results[part] = finish(part, process, options, end - time.monotonic())
+        write(options.out / "summary.json", results)
     for part, result in results.items():
-        print(f"{part:>8}  {result.get('line', result)}")
+        print(f"{part:>8}  {result['line']}")
     return int(any("failed" in result for result in results.values()))
 
 
@@ -53,8 +60,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=9.0, help="time for all parts together")
     parser.add_argument("--parts", default=",".join(PARTS), help="which parts, joined by commas")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    parser.add_argument("--study", default="paper_table", help="the study to run")
-    parser.add_argument("--only", default="*", help="its runs of this name; * and ? are wild")
+    parser.add_argument("--studies", default="paper_table", help="see benchmarks/gpu/study.py")
     parser.add_argument("--jobs", type=int, default=8, help="runs at once")
     parser.add_argument("--batches", type=int, default=0, help="batches of `fit`; 0 for all")
     options = parser.parse_args()
@@ -64,31 +70,38 @@ def parsed() -> argparse.Namespace:
     return options
 
 
-def run(part: str, options: argparse.Namespace, limit: float) -> dict[str, Any]:
-    """Run one part as a process of its own; return what it has written, or how it failed."""
-    arguments = [str(options.out), options.device, f"{limit:.0f}"]
-    arguments += [options.study, options.only, str(options.jobs), str(options.batches)]
+def start(part: str, options: argparse.Namespace, limit: float) -> subprocess.Popen[bytes]:
+    """Start one part as a process of its own."""
+    arguments = [str(options.out), options.device, f"{limit - 3:.0f}", options.studies]
+    arguments += [str(options.jobs), str(options.batches)]
     command = [sys.executable, "-m", f"benchmarks.gpu.{part}", *arguments]
-    start = time.monotonic()
-    with (options.out / "log.txt").open("a") as log:
-        print(f"\n==== {part}, at most {limit:.0f} s", file=log, flush=True)
-        process = subprocess.Popen(
+    with (options.out / f"{part}.log").open("w") as log:
+        return subprocess.Popen(
             command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
-        try:
-            # The study ends by itself; the others are killed a little after their time.
-            code: int | str = process.wait(timeout=limit + 5)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, 9)
-            process.wait()
-            code = "time"
+
+
+def finish(
+    part: str, process: subprocess.Popen[bytes], options: argparse.Namespace, limit: float
+) -> dict[str, Any]:
+    """Wait for a part, at most some seconds; return what it has written, or how it failed."""
+    begin = time.monotonic()
+    try:
+        failed = f"exit code {process.wait(timeout=max(limit, 1))}"
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, 9)
+        process.wait()
+        failed = f"stopped after {limit:.0f} s"
     path = options.out / f"{part}.json"
-    result = json.loads(path.read_text()) if path.is_file() else {}
-    result["seconds"] = round(time.monotonic() - start, 1)
-    if code != 0:
-        result["failed"] = f"exit code {code}" if code != "time" else f"stopped after {limit:.0f} s"
-        result["line"] = f"FAILED ({result['failed']}) {result.get('line', '')}"
-    print(f"{part:>8}  {result['seconds']} s  {result.get('line', '')}", flush=True)
+    result = json.loads(path.read_text()) if path.is_file() else {"line": ""}
+    path.unlink(missing_ok=True)
+    log = options.out / f"{part}.log"
+    with (options.out / "log.txt").open("ab") as whole:
+        whole.write(f"\n==== {part}\n".encode() + log.read_bytes()[-2_000_000:])
+    log.unlink()
+    if failed != "exit code 0":
+        result |= {"failed": failed, "line": f"FAILED ({failed}) {result['line']}"}
+    print(f"{part:>8}  {time.monotonic() - begin:.0f} s  {result['line']}", flush=True)
     return result
 
 

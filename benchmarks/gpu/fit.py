@@ -1,15 +1,14 @@
-"""Train the main config to its end, then test it: seconds and accuracy."""
+"""Train the main config to its end: seconds, rate and accuracy on validation images."""
 
 import csv
 import shutil
 import statistics
-from pathlib import Path
 
 from benchmarks.gpu.part import Part, timed
 
 
 def main() -> None:
-    """Run `fit` and `test`."""
+    """Run `fit`."""
     part = Part.of_arguments()
     runs = part.scratch / "fit"
     shutil.rmtree(runs, ignore_errors=True)
@@ -26,13 +25,6 @@ def main() -> None:
     result = {"fit_seconds": fit, "images_per_second": rate, "val_code_accuracy": accuracies[-1]}
     line = f"fit {fit} s at {rate:.0f} images/s, validation accuracy {accuracies[-1]:.4f}"
     part.write("fit", line, **result)
-    seconds = timed(
-        *("cli.py", "test", f"--ckpt_path={folder}/checkpoints/last.ckpt", *part.accelerator),
-        *(short_test(part.batches)),
-    )
-    scores = tested(runs / "infogan_mnist" / "test" / "version_0" / "metrics.csv")
-    line += f", test {seconds} s, accuracy {scores['test/code_accuracy']:.4f}"
-    part.write("fit", line, **result, test_seconds=seconds, test=scores)
 
 
 def short_fit(batches: int) -> tuple[str, ...]:
@@ -45,27 +37,9 @@ def short_fit(batches: int) -> tuple[str, ...]:
     )
 
 
-def short_test(batches: int) -> tuple[str, ...]:
-    """Return the options of a test of such a training."""
-    if not batches:
-        return ()
-    return (
-        *("--trainer.limit_test_batches=2", "--encoder_probe.num_train=200"),
-        *("--sample_quality.num_images=20", "--sample_quality.judge.num_steps=2"),
-    )
-
-
 def values(rows: list[dict[str, str]], name: str) -> list[float]:
     """Return the logged values of a name."""
     return [float(row[name]) for row in rows if row.get(name)]
-
-
-def tested(path: Path) -> dict[str, float]:
-    """Return the scores of a test."""
-    scores: dict[str, float] = {}
-    for row in csv.DictReader(path.open()):
-        scores |= {name: float(v) for name, v in row.items() if v and name.startswith("test/")}
-    return scores
 
 
 if __name__ == "__main__":

@@ -19,8 +19,7 @@ class Part:
         out: Folder of the results.
         device: `cuda` or `cpu`.
         seconds: Its time.
-        study: The study to run.
-        only: Its runs of this name.
+        studies: The studies to run; see `study.py`.
         jobs: Runs at once.
         batches: Batches of `fit`; 0 for all.
     """
@@ -28,16 +27,15 @@ class Part:
     out: Path
     device: str
     seconds: float
-    study: str
-    only: str
+    studies: str
     jobs: int
     batches: int
 
     @classmethod
     def of_arguments(cls) -> "Part":
         """Return the arguments of this process."""
-        out, device, seconds, study, only, jobs, batches = sys.argv[1:]
-        return cls(Path(out), device, float(seconds), study, only, int(jobs), int(batches))
+        out, device, seconds, studies, jobs, batches = sys.argv[1:]
+        return cls(Path(out), device, float(seconds), studies, int(jobs), int(batches))
 
     @property
     def accelerator(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Run as many runs of a study as the time allows; pack what is small of their results."""
+"""Run as much of some studies as the time allows, several runs at once; pack what is small."""
 
 import os
 import shutil
@@ -6,41 +6,74 @@ import subprocess
 import sys
 import tarfile
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
+from benchmarks.gpu.many import multi_process_service
 from benchmarks.gpu.part import ROOT, Part
 
-# For packing; the study itself stops its runs, with their state saved, some seconds before.
-SECONDS_TO_PACK = 20.0
+# For runs that are stopped to save their state, and for packing.
+SECONDS_TO_END = 25.0
+
+
+def chains(text: str) -> list[list[tuple[str, str]]]:
+    """Return the studies to run, each with the names of its runs: chains side by side.
+
+    Args:
+        text: Chains joined by commas; a chain is of studies joined by `+`, one after the other; a
+            study is `NAME` or `NAME:RUNS`, with the wild characters of `study --only`.
+    """
+    return [
+        [(name, only or "*") for name, _, only in (study.partition(":") for study in chain)]
+        for chain in (chain.split("+") for chain in text.split(","))
+    ]
+
+
+def run_chain(chain: list[tuple[str, str]], jobs: int, end: float, part: Part) -> list[int]:
+    """Run the studies of a chain until a moment; return their exit codes."""
+    codes = []
+    for name, only in chain:
+        minutes = (end - time.monotonic()) / 60
+        if minutes <= 0:
+            break
+        command = [sys.executable, "cli.py", "study", name, f"--only={only}", f"--jobs={jobs}"]
+        command += [f"--save_dir={part.scratch / 'study_runs'}", f"--time_limit={minutes:.2f}"]
+        command += [f"--data_dir={part.scratch / 'studies'}"]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+        codes.append(subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode)
+    return codes
+
+
+def failures(part: Part) -> Iterator[tuple[str, bytes]]:
+    """Yield the end of every log of a run."""
+    for log in (part.scratch / "study_runs").glob("*/*/*.log"):
+        yield f"{log.parent.name}_{log.name}", log.read_bytes()[-3000:]
 
 
 def main() -> int:
-    """Run the study's command with a time limit; return its exit code unless it ran out of time."""
+    """Run the studies and pack their tables, curves and pictures; return 0 if there are rows."""
     part = Part.of_arguments()
-    data, runs = part.scratch / "studies", part.scratch / "study_runs"
-    shutil.rmtree(data, ignore_errors=True)
-    shutil.rmtree(runs, ignore_errors=True)
-    minutes = max(part.seconds - SECONDS_TO_PACK, 1.0) / 60
-    command = [sys.executable, "cli.py", "study", part.study, f"--only={part.only}"]
-    command += [f"--jobs={part.jobs}", f"--save_dir={runs}", f"--data_dir={data}"]
+    data = part.scratch / "studies"
+    for folder in (data, part.scratch / "study_runs"):
+        shutil.rmtree(folder, ignore_errors=True)
+    together = chains(part.studies)
     start = time.monotonic()
-    code = subprocess.run(
-        [*command, f"--time_limit={minutes:.2f}"],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        check=False,
-    ).returncode
+    end = start + max(part.seconds - SECONDS_TO_END, 1.0)
+    on_card = part.device == "cuda"
+    service = multi_process_service(part.scratch / "mps") if on_card else nullcontext()
+    with service, ThreadPoolExecutor(len(together)) as pool:
+        jobs = max(part.jobs // len(together), 1)
+        codes = list(pool.map(lambda chain: run_chain(chain, jobs, end, part), together))
     seconds = time.monotonic() - start
-    for log in runs.glob("*/*/*.log"):
-        # The end of a run that failed says why.
-        target = data / "logs" / f"{log.parent.name}_{log.name}"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(log.read_bytes()[-4000:])
-    tables = list(data.glob("*.csv"))
-    rows = sum(len(table.read_text().splitlines()) - 1 for table in tables)
+    (data / "logs").mkdir(parents=True, exist_ok=True)
+    for name, text in failures(part):
+        (data / "logs" / name).write_bytes(text)
+    rows = sum(len(table.read_text().splitlines()) - 1 for table in data.glob("*.csv"))
     with tarfile.open(part.out / "study.tar.gz", "w:gz") as archive:
         archive.add(data, "studies")
     line = f"{rows} runs in {seconds:.0f} s, {part.jobs} at once"
-    part.write("study", line, rows=rows, study_seconds=round(seconds), exit_code=code)
+    part.write("study", line, rows=rows, study_seconds=round(seconds), exit_codes=codes)
     return 0 if rows else 1
 
 
