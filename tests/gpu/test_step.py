@@ -19,6 +19,8 @@ from infogan.callbacks.stopping import RunStoppedError
 from infogan.differentiable_augmentation import RandomAffine
 from infogan.latents import CategoricalCode, UniformCode
 from infogan.modules import ClusteringInfoGANModule, HessianPenaltyInfoGANModule, InfoGANModule
+from infogan.terms import Clustering, Equivariance
+from infogan.transformations import Shear, StrokeWidth
 
 pytestmark = pytest.mark.gpu
 
@@ -88,10 +90,20 @@ SETTINGS: dict[str, tuple[type[InfoGANModule], dict[str, Any]]] = {
     "clipping": (InfoGANModule, {"gradient_clip_norm": 0.1}),
     "clustering": (ClusteringInfoGANModule, {}),
     "hessian": (HessianPenaltyInfoGANModule, {}),
+    "separation": (
+        InfoGANModule,
+        {
+            "terms": [
+                Clustering(augmentation=RandomAffine()),
+                Equivariance({1: Shear(), 2: StrokeWidth()}, generator_weight=1.0),
+            ]
+        },
+    ),
 }
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+# `separation` transforms images, whose gradient is summed in an order that varies.
+@pytest.mark.parametrize("name", [name for name in SETTINGS if name != "separation"])
 def test_a_captured_graph_gives_the_numbers_of_the_plain_path(name: str) -> None:
     kind, settings = SETTINGS[name]
     captured, plain = gan(kind, **settings), gan(kind, cuda_graph=False, **settings)
@@ -147,7 +159,9 @@ class NoWaiting(pl.Callback):
 
 
 @pytest.mark.parametrize("cuda_graph", [None, False])
-@pytest.mark.parametrize("name", ["paper", "clustering", "hessian", "noise that falls"])
+@pytest.mark.parametrize(
+    "name", ["paper", "clustering", "hessian", "separation", "noise that falls"]
+)
 def test_the_host_does_not_wait_between_logged_steps(name: str, cuda_graph: bool | None) -> None:
     kind, settings = SETTINGS[name]
     module = gan(kind, discriminator_augmentation=RandomAffine(), cuda_graph=cuda_graph, **settings)
