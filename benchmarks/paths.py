@@ -25,6 +25,7 @@ from turns import autocast
 from updates import UPDATES, paper_module
 
 from datamodules import MNISTDataModule
+from infogan.data import DataFactor
 from infogan.metrics.codes import CodeScores
 from infogan.modules import InfoGANModule
 from infogan.objectives import mutual_information_lower_bound
@@ -72,7 +73,7 @@ def training_images(data: MNISTDataModule) -> Iterator[Tensor]:
 def scores(module: InfoGANModule, data: MNISTDataModule) -> dict[str, float]:
     """Return the accuracy on real images and the bound on generated ones."""
     module.eval()
-    accuracy = CodeScores({0: 10}, {0: ("digit", 10)})
+    accuracy = CodeScores({0: 10}, {0: DataFactor("digit", 10)})
     for batch in data.val_dataloader():
         images, factors = data.on_after_batch_transfer(batch, 0)
         accuracy.update([p.argmax(dim=1) for p in module.recognize(images)], factors)

@@ -13,6 +13,7 @@ class Factor:
             0..num_values-1. None for a continuous factor.
         low: Smallest value in the column; 0 for a discrete factor.
         high: Largest value in the column; num_values-1 for a discrete factor.
+        value_names: What the values of a discrete factor are called; empty to call them by index.
 
     Raises:
         ValueError: If the range is empty or does not fit num_values.
@@ -22,6 +23,7 @@ class Factor:
     num_values: int | None
     low: float
     high: float
+    value_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse a description that no column can fit."""
@@ -43,4 +45,9 @@ class Factor:
             raise ValueError(
                 f"low={self.low}, high={self.high} of the discrete factor {self.name!r} must be"
                 f" 0 and {self.num_values - 1}, the indices of its {self.num_values} values"
+            )
+        if self.value_names and len(self.value_names) != self.num_values:
+            raise ValueError(
+                f"value_names={self.value_names} of the factor {self.name!r} must be"
+                f" {self.num_values} names, one a value, or none"
             )

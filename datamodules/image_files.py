@@ -1,6 +1,7 @@
 """Find picture files in a folder and decode them to bytes of one size."""
 
 import os
+import re
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +30,10 @@ FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 # Pillow warns of a decompression bomb from here on: 89 million, which decoded take 358 MB.
 MAX_PIXELS = Image.MAX_IMAGE_PIXELS or 2**30 // 12
 
-_SPLITS = {"train", "val", "valid", "validation", "test"}
+_SPLITS = {
+    *("train", "training", "val", "valid", "validation", "validate", "dev"),
+    *("test", "testing", "eval", "evaluation", "holdout", "held_out"),
+}
 # Paths named in one line; the others are counted.
 NUM_NAMED = 3
 _METHOD = Image.Resampling.BICUBIC
@@ -42,7 +46,7 @@ class Listing:
     Args:
         paths: The files, sorted.
         labels: Number of each file's class; all 0 without classes.
-        class_names: The sub-folders, sorted; empty unless there are two or more.
+        class_names: The sub-folders, sorted, 2 before 10; empty unless there are two or more.
         unused: Why, by path, what else was found is not used.
     """
 
@@ -75,7 +79,7 @@ def list_pictures(folder: Path) -> Listing:
             f"data_dir={folder} holds pictures both beside its sub-folders ({flat[0].name}) and in"
             f" them ({next(iter(classes))}); keep either all in it or all in a sub-folder a class"
         )
-    if len(classes) > 1 and set(classes) <= _SPLITS:
+    if len(classes) > 1 and {name.casefold() for name in classes} <= _SPLITS:
         raise DataError(
             f"data_dir={folder} has the sub-folders {', '.join(classes)}, which are splits and not"
             f" classes; give one of them, such as {folder / next(iter(classes))}"
@@ -86,6 +90,7 @@ def list_pictures(folder: Path) -> Listing:
             f"data_dir={folder} holds no pictures ({' '.join(sorted(EXTENSIONS))}), neither in it"
             f" nor in its sub-folders; give another folder{seen}"
         )
+    classes = dict(sorted(classes.items(), key=lambda item: _natural(item[0])))
     paths = flat or [path for paths in classes.values() for path in paths]
     labels = [number for number, paths in enumerate(classes.values()) for _ in paths]
     # All pictures in one sub-folder, as some data sets come, tell no classes apart.
@@ -182,6 +187,12 @@ def _opaque(picture: Image.Image, background: Background) -> Image.Image:
         return picture
     layer = picture.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", layer.size, background), layer)
+
+
+def _natural(name: str) -> list[tuple[str, int]]:
+    """Return a key that sorts numbers within names as numbers."""
+    parts = re.findall(r"(\D*)(\d*)", name)
+    return [(text.casefold(), int(number or -1)) for text, number in parts]
 
 
 def _crop(picture: Image.Image, size: tuple[int, int], background: Background) -> Image.Image:

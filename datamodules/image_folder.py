@@ -180,8 +180,9 @@ class ImageFolderDataModule(ImageDataModule):
             )
 
     def _class_factor(self) -> tuple[Factor, ...]:
-        number = len(self.listing.class_names)
-        return (Factor("class", number, 0, number - 1),) if number else ()
+        names = tuple(self.listing.class_names)
+        number = len(names)
+        return (Factor("class", number, 0, number - 1, names),) if number else ()
 
     def _split(self) -> dict[str, list[int]]:
         """Return the numbers of the files of each split, in the files' order."""

@@ -47,7 +47,11 @@ class FashionMNISTDataModule(ArchivedMNISTDataModule):
     """
 
     name = "FashionMNIST"
-    factor = Factor("article", 10, 0, 9)
+    factor = Factor(
+        *("article", 10, 0, 9),
+        ("T-shirt", "trouser", "pullover", "dress", "coat")
+        + ("sandal", "shirt", "sneaker", "bag", "ankle boot"),
+    )
     has_written_characters = False
 
 
@@ -63,4 +67,7 @@ class KMNISTDataModule(ArchivedMNISTDataModule):
     """
 
     name = "KMNIST"
-    factor = Factor("character", 10, 0, 9)
+    factor = Factor(
+        *("character", 10, 0, 9),
+        ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
+    )

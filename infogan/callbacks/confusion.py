@@ -3,9 +3,11 @@
 import numpy as np
 import pytorch_lightning as pl
 
+from infogan.data import DataFactor
 from infogan.latents import code_names
 from infogan.loggers import log_picture
 from infogan.loggers.paths import run_folder
+from infogan.metrics.codes import class_order
 from infogan.modules.infogan import InfoGANModule
 from infogan.pictures.grids import save_png
 from infogan.pictures.matrix import confusion_matrix_picture
@@ -50,18 +52,16 @@ class ConfusionMatrix(pl.Callback):
             log_picture(trainer.loggers, f"confusion/{name}", picture, trainer.global_step)
 
     def picture(
-        self, counts: np.ndarray, meanings: list[str], name: str, factor: str
+        self, counts: np.ndarray, meanings: list[str], name: str, factor: DataFactor
     ) -> np.ndarray:
         """Lay out one code's counts, (categories, classes), rows in the order of the classes."""
-        order = sorted(
-            range(len(counts)), key=lambda row: (not counts[row].any(), counts[row].argmax(), row)
-        )
+        order = class_order(counts)
         return confusion_matrix_picture(
             counts[order],
             [f"{meanings[row]}  (c={row})" for row in order],
-            [str(value) for value in range(counts.shape[1])],
-            title=f"{name} as Q reads it, against {factor}",
-            column_axis=f"{factor}, of {counts.sum()} images",
+            [factor.called(value) for value in range(counts.shape[1])],
+            title=f"{name} as Q reads it, against {factor.name}",
+            column_axis=f"{factor.name}, of {counts.sum()} images",
             row_axis="category",
             cell=self.cell,
         )

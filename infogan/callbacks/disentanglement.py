@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytorch_lightning as pl
-from torch import Tensor
 
 from infogan.callbacks.information import described_factors, save_information
+from infogan.data import Evaluated
 from infogan.metrics.factors import FactorScores
 from infogan.modules.infogan import InfoGANModule
 
@@ -49,12 +49,12 @@ class Disentanglement(pl.Callback):
         """Read the codes of a batch of real images."""
         self.read(pl_module, outputs, batch)
 
-    def read(self, module: pl.LightningModule, features: Tensor, batch: Any) -> None:
+    def read(self, module: pl.LightningModule, outputs: Evaluated, batch: Any) -> None:
         """Collect codes and factors of a batch, from the trunk's features that a step returns."""
         if self.scores is None:
             return
         assert isinstance(module, InfoGANModule)
-        modes = module.posterior_modes(module.recognize_features(features))
+        modes = module.posterior_modes(module.recognize_features(outputs["features"]))
         self.scores.to(module.device).update(modes, batch[1])
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -1,9 +1,10 @@
 """What more processes mean for the batch and for the learning rates."""
 
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import pytorch_lightning as pl
 
+from infogan.data import data_of
 from infogan.errors import ConfigurationError, check_at_least
 
 Rule = Literal["constant", "linear", "sqrt"]
@@ -48,7 +49,7 @@ class GlobalBatch(pl.Callback):
         """
         if stage != "fit" or (self.size is None and self.learning_rate_rule == "constant"):
             return
-        data: Any = getattr(trainer, "datamodule", None)
+        data = data_of(trainer).datamodule
         if not hasattr(data, "batch_size"):
             raise ConfigurationError(
                 f"global_batch.size={self.size} and learning_rate_rule={self.learning_rate_rule} "
@@ -68,7 +69,7 @@ class GlobalBatch(pl.Callback):
         exponent = EXPONENTS[self.learning_rate_rule]
         if exponent == 0:
             return
-        data: Any = getattr(trainer, "datamodule", None)
+        data = data_of(trainer).datamodule
         factor = (data.batch_size * trainer.world_size / self.reference_size) ** exponent
         for optimizer in trainer.optimizers:
             for group in optimizer.param_groups:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 from torch import Tensor
 
+from infogan.data import data_of
 from infogan.loggers import log_picture
 from infogan.pictures.grids import save_png
 from infogan.pictures.matrix import confusion_matrix_picture
@@ -47,5 +48,4 @@ def save_information(
 
 def described_factors(trainer: pl.Trainer) -> list[tuple[str, int | None]]:
     """Return name and number of values of each factor of the trainer's data; none without data."""
-    factors = getattr(getattr(trainer, "datamodule", None), "factors", ())
-    return [(factor.name, factor.num_values) for factor in factors]
+    return [(factor.name, factor.num_values) for factor in data_of(trainer).factors]

@@ -1,10 +1,10 @@
 """When a test has a judge, and who trains it."""
 
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
 
+from infogan.data import Invertible, data_of
 from infogan.judge import Judge, JudgedFactor, JudgeRecipe, find_judge, judged_factor
 
 
@@ -13,15 +13,15 @@ def factor_to_judge(trainer: pl.Trainer) -> JudgedFactor | None:
 
     Data with an inverse renderer needs none: all its factors are read exactly.
     """
-    data: Any = getattr(trainer, "datamodule", None)
-    return None if hasattr(data, "invert") else judged_factor(data)
+    data = data_of(trainer).datamodule
+    return None if isinstance(data, Invertible) else judged_factor(data)
 
 
 def ready_judge(
     trainer: pl.Trainer, factor: JudgedFactor, recipe: JudgeRecipe, folder: Path | None
 ) -> Judge:
     """Return the judge of the trainer's data; the first process trains it while others wait."""
-    data: Any = getattr(trainer, "datamodule", None)
+    data = data_of(trainer).datamodule
     if trainer.is_global_zero:
         find_judge(data, factor, recipe, folder)
     trainer.strategy.barrier()

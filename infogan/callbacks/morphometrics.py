@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from infogan.callbacks.generation import fixed_latents, generated
+from infogan.data import Evaluated, data_of
 from infogan.errors import check_at_least
 from infogan.metrics.morphometrics import CodeMorphometrics, captions
 from infogan.modules.gan import GANModule
@@ -70,13 +71,13 @@ class Morphometrics(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, *n: int
     ) -> None:
         """Measure some images of a batch."""
-        self.read(pl_module, outputs, batch, n[0], trainer.num_val_batches, trainer.world_size)
+        self.read(trainer, pl_module, outputs, batch, trainer.num_val_batches, n[0])
 
     def on_test_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, *n: int
     ) -> None:
         """Measure some images of a batch."""
-        self.read(pl_module, outputs, batch, n[0], trainer.num_test_batches, trainer.world_size)
+        self.read(trainer, pl_module, outputs, batch, trainer.num_test_batches, n[0])
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Log the correlations of validation."""
@@ -114,17 +115,18 @@ class Morphometrics(pl.Callback):
 
     def read(
         self,
+        trainer: pl.Trainer,
         module: pl.LightningModule,
-        features: Tensor,
+        outputs: Evaluated,
         batch: Any,
-        number: int,
         num_batches: list[int | float],
-        world_size: int,
+        number: int,
     ) -> None:
         """Measure a share of a batch, drawn by the batch's number, and read its codes."""
         if self.inferential is None or not isinstance(module, InfoGANModule):
             return
-        each = math.ceil(self.num_now / sum(num_batches) / world_size)
+        features = outputs["features"]
+        each = math.ceil(self.num_now / sum(num_batches) / trainer.world_size)
         stream = torch.Generator().manual_seed(number)
         chosen = torch.randperm(len(batch[0]), generator=stream)[:each].to(features.device)
         modes = module.posterior_modes(module.recognize_features(features[chosen]))
@@ -157,7 +159,6 @@ class Morphometrics(pl.Callback):
 
 def applies(trainer: pl.Trainer, module: pl.LightningModule) -> bool:
     """Return whether the data shows strokes and the module has a continuous code."""
-    shows_strokes = getattr(getattr(trainer, "datamodule", None), "shows_strokes", False)
-    if not shows_strokes or not isinstance(module, GANModule):
+    if not data_of(trainer).shows_strokes or not isinstance(module, GANModule):
         return False
     return any(not code.is_discrete for code in module.latents.codes)

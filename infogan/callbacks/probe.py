@@ -12,6 +12,7 @@ from torch import Tensor
 from torchmetrics.aggregation import CatMetric
 
 from infogan.callbacks.judging import factor_to_judge, ready_judge
+from infogan.data import data_of
 from infogan.files import replacing
 from infogan.judge import Judge, JudgedFactor, JudgeRecipe
 from infogan.judge.training import LabelledData, labelled_training_images
@@ -86,7 +87,7 @@ class EncoderProbe(pl.Callback):
         """Collect a batch, with the features that the step returns."""
         if self.factor is not None:
             self.images.update(batch[0])
-            self.features.update(outputs)
+            self.features.update(outputs["features"])
             self.labels.update(batch[1][:, self.factor.column])
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -94,7 +95,7 @@ class EncoderProbe(pl.Callback):
         if self.factor is None:
             return
         assert isinstance(pl_module, GANModule)
-        training = labelled_training_images(getattr(trainer, "datamodule", None), self.factor)
+        training = labelled_training_images(data_of(trainer).datamodule, self.factor)
         images, features = self.images.compute(), self.features.compute().cpu()
         labels = self.labels.compute().long().cpu()
         rows = []

@@ -11,6 +11,7 @@ from pytorch_lightning.callbacks import TQDMProgressBar
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
+from infogan.data import data_of
 from infogan.files import write_file
 from infogan.loggers.paths import run_folder
 
@@ -94,7 +95,7 @@ class RunSummary(pl.Callback):
             "precision": trainer.precision,
             "run_folder": None if folder is None else str(folder),
             # What val/ is measured on; runs without this entry validated on the test images.
-            "val_split": getattr(getattr(trainer, "datamodule", None), "val_split", None),
+            "val_split": data_of(trainer).val_split,
             "best_step": self.best_step,
             **({f"best/{self.monitor}": self.best} if self.best is not None else {}),
             **{f"last/{name}": value for name, value in plain(trainer.callback_metrics).items()},

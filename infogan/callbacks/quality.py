@@ -174,7 +174,7 @@ class SampleQuality(pl.Callback):
             return None
         scores.compute()
         for position, (factor, counts) in scores.confusions.items():
-            if factor == self.factor.name:
+            if factor.name == self.factor.name:
                 names = name_categories(torch.from_numpy(counts).float())
                 return position, names.to(module.device)
         return None

@@ -10,7 +10,6 @@ from torch import Tensor
 from infogan.latents import code_names
 from infogan.loggers import log_picture
 from infogan.loggers.paths import run_folder
-from infogan.metrics.codes import NEVER_READ
 from infogan.modules.gan import GANModule
 from infogan.pictures.grids import (
     annotate,
@@ -109,10 +108,7 @@ class LatentTraversal(pl.Callback):
             labels = [code.label(value) for value in code.traverse(self.num_values)]
             meanings = module.category_meanings.get(index)
             if by_class and meanings is not None:
-                order = sorted(
-                    range(len(labels)),
-                    key=lambda row: (meanings[row] == NEVER_READ, meanings[row], row),
-                )
+                order = module.category_order[index]
                 grid = grid[order]
                 labels = [f"{meanings[row]}  (c={labels[row]})" for row in order]
             sets = module.code_captions.get(name)

@@ -1,13 +1,12 @@
 """Judge generated images by the data's own inverse renderer, where there is one."""
 
-from typing import Any
-
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
 from infogan.callbacks.generation import fixed_latents, generated
 from infogan.callbacks.information import described_factors, save_information
+from infogan.data import Invertible, data_of
 from infogan.metrics.disentanglement import mutual_information_gap
 from infogan.metrics.variables import as_variables, describe_codes, information_matrix, read_codes
 from infogan.modules.gan import GANModule
@@ -73,8 +72,8 @@ class SampleValidity(pl.Callback):
 
     def log_scores(self, stage: str, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Generate, invert and log; every process does the same, from the same seed."""
-        data: Any = getattr(trainer, "datamodule", None)
-        if not (self.num_images and hasattr(data, "invert") and isinstance(module, GANModule)):
+        data = data_of(trainer).datamodule
+        if not (self.num_images and isinstance(data, Invertible) and isinstance(module, GANModule)):
             return
         factors, valid = data.invert(self.sample(module))
         module.log(f"{stage}/valid_share", valid.float().mean())
@@ -88,8 +87,8 @@ class SampleValidity(pl.Callback):
     def log_information(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Log the mutual information of the codes with the factors of valid images."""
         self.information = None
-        data: Any = getattr(trainer, "datamodule", None)
-        if not (self.num_images and hasattr(data, "invert") and isinstance(module, GANModule)):
+        data = data_of(trainer).datamodule
+        if not (self.num_images and isinstance(data, Invertible) and isinstance(module, GANModule)):
             return
         num_images = self.num_images * INFORMATION_FACTOR
         latents = fixed_latents(module.latents, num_images, self.seed)

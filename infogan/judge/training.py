@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.optim import Adam
 from torch.optim.lr_scheduler import OneCycleLR
 
+from infogan.data import told_by
 from infogan.judge.networks import NETWORKS, FeatureClassifier
 
 EVAL_BATCH_SIZE = 1000
@@ -176,7 +177,7 @@ def judged_factor(data: Any) -> JudgedFactor | None:
     """
     if not (hasattr(data, "with_all_labels") and hasattr(data, "fingerprint")):
         return None
-    for column, factor in enumerate(getattr(data, "factors", ())):
+    for column, factor in told_by(data).discrete_factors.items():
         if factor.num_values is not None and factor.num_values > 1:
             return JudgedFactor(column, factor.name, factor.num_values)
     return None

@@ -12,6 +12,7 @@ from torchmetrics.functional.clustering import (
     normalized_mutual_info_score,
 )
 
+from infogan.data import DataFactor
 from infogan.metrics.variables import contingency
 
 # In the place of a class's name, where no image was read as the category.
@@ -77,21 +78,20 @@ class CodeScores(Metric):
 
     Args:
         categories: Number of categories by the position of the code.
-        classes: Name and number of values by the column of the factor.
+        classes: The discrete factors, by their column.
     """
 
     full_state_update = False
     codes: list[Tensor]
     factors: list[Tensor]
 
-    def __init__(
-        self, categories: Mapping[int, int], classes: Mapping[int, tuple[str, int]]
-    ) -> None:
+    def __init__(self, categories: Mapping[int, int], classes: Mapping[int, DataFactor]) -> None:
         super().__init__()
         self.categories = dict(categories)
         self.classes = dict(classes)
         self.meanings: dict[int, list[str]] = {}
-        self.confusions: dict[int, tuple[str, np.ndarray]] = {}
+        self.order: dict[int, list[int]] = {}
+        self.confusions: dict[int, tuple[DataFactor, np.ndarray]] = {}
         self.add_state("codes", default=[], dist_reduce_fx="cat")
         self.add_state("factors", default=[], dist_reduce_fx="cat")
 
@@ -113,33 +113,31 @@ class CodeScores(Metric):
         """
         codes, factors = _joined(self.codes), _joined(self.factors)
         categories, classes = list(self.categories.values()), list(self.classes.values())
+        shapes = [[(number, factor.num_values or 0) for factor in classes] for number in categories]
         accuracy = np.array(
             [
-                [
-                    matched_accuracy(codes[:, i], factors[:, j], (num_categories, num_values))
-                    for j, (_, num_values) in enumerate(classes)
-                ]
-                for i, num_categories in enumerate(categories)
+                [matched_accuracy(codes[:, i], factors[:, j], shape) for j, shape in enumerate(row)]
+                for i, row in enumerate(shapes)
             ]
         )
         scores = dict.fromkeys(("code_accuracy", "majority_accuracy", "nmi", "ari"), 0.0)
         if len(classes) > 1:
             best = accuracy.max(axis=0)
-            scores |= {f"code_accuracy_{name}": best[j] for j, (name, _) in enumerate(classes)}
+            scores |= {f"code_accuracy_{name}": best[j] for j, (name, *_) in enumerate(classes)}
         # A code that was matched before may have no factor now.
-        self.meanings, self.confusions = {}, {}
+        self.meanings, self.order, self.confusions = {}, {}, {}
         for i, j in zip(*linear_sum_assignment(accuracy, maximize=True), strict=True):
             code, factor = codes[:, i], factors[:, j]
-            name, num_values = classes[j]
-            counts = contingency(code, factor, (categories[i], num_values))
+            name, shape = classes[j].name, shapes[i][j]
+            counts = contingency(code, factor, shape)
             position = list(self.categories)[i]
             self.meanings[position] = [
-                str(row.argmax()) if row.any() else NEVER_READ for row in counts
+                classes[j].called(row.argmax()) if row.any() else NEVER_READ for row in counts
             ]
-            self.confusions[position] = name, counts
+            self.order[position] = class_order(counts)
+            self.confusions[position] = classes[j], counts
             if len(classes) > 1:
                 scores[f"code_accuracy_{name}"] = accuracy[i, j]
-            shape = (categories[i], num_values)
             for key, value in (
                 ("code_accuracy", accuracy[i, j]),
                 ("majority_accuracy", majority_accuracy(code, factor, shape)),
@@ -148,6 +146,17 @@ class CodeScores(Metric):
             ):
                 scores[key] += float(value) / len(classes)
         return {name: torch.tensor(float(value)) for name, value in scores.items()}
+
+
+def class_order(counts: np.ndarray) -> list[int]:
+    """Return categories in the order of the classes that they name, those never read at the end.
+
+    Args:
+        counts: How often each category was read from each class, (categories, classes).
+    """
+    return sorted(
+        range(len(counts)), key=lambda row: (not counts[row].any(), counts[row].argmax(), row)
+    )
 
 
 def _joined(state: list[Tensor] | Tensor) -> Tensor:

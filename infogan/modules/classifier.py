@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torchmetrics.classification import MulticlassAccuracy
 
+from infogan.data import data_of
 from infogan.differentiable_augmentation import DifferentiableAugmentation
 from infogan.errors import ConfigurationError
 from infogan.modules.optimizers import usable
@@ -104,15 +105,15 @@ class ClassifierModule(pl.LightningModule):
 
     def setup(self, stage: str) -> None:
         """Check that the data fits the network."""
-        data = getattr(self.trainer, "datamodule", None)
-        shape = getattr(data, "image_shape", None)
-        if shape is not None and tuple(shape) != self.image_shape:
+        data = data_of(self.trainer)
+        shape = data.image_shape
+        if shape is not None and shape != self.image_shape:
             raise ConfigurationError(
                 f"image_channels={self.image_shape[0]} and image_size={self.image_shape[1]} do not "
-                f"fit the data's images of shape {tuple(shape)}: set the model's to the data's"
+                f"fit the data's images of shape {shape}: set the model's to the data's"
             )
-        factors = getattr(data, "factors", None)
-        if factors is None:
+        factors = data.factors
+        if not hasattr(data.datamodule, "factors"):
             return
         values = [factor.num_values for factor in factors]
         if self.factor >= len(values) or values[self.factor] != self.num_classes:

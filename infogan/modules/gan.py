@@ -12,6 +12,7 @@ from pytorch_lightning.cli import OptimizerCallable
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from infogan.data import Evaluated, data_of
 from infogan.differentiable_augmentation import DifferentiableAugmentation
 from infogan.errors import ConfigurationError, check_at_least, check_range
 from infogan.latents import LatentCode, LatentSpec
@@ -142,6 +143,11 @@ class GANModule(ManualModule, ABC):
         return self.discriminator.parameters()
 
     @property
+    def category_order(self) -> dict[int, list[int]]:
+        """Return, by position of the code, its categories in the order of their classes."""
+        return {}
+
+    @property
     def category_meanings(self) -> dict[int, list[str]]:
         """Return, by position of the code, the class that each of its categories names."""
         return {}
@@ -237,11 +243,11 @@ class GANModule(ManualModule, ABC):
     def on_fit_start(self) -> None:
         """Fix the run's seed and check that the data fits the networks."""
         super().on_fit_start()
-        data_shape = getattr(getattr(self.trainer, "datamodule", None), "image_shape", None)
-        if data_shape is not None and tuple(data_shape) != self.image_shape:
+        data_shape = data_of(self.trainer).image_shape
+        if data_shape is not None and data_shape != self.image_shape:
             raise ConfigurationError(
                 f"image_channels={self.image_shape[0]} and image_size={self.image_shape[1]} do not "
-                f"fit the data's images of shape {tuple(data_shape)}: set the model's to the data's"
+                f"fit the data's images of shape {data_shape}: set the model's to the data's"
             )
         # For speed alone: everything works, slower, without that folder.
         if self.device.type == "cpu" and find_spec("infogan.kernels") is not None:
@@ -292,16 +298,16 @@ class GANModule(ManualModule, ABC):
     # ---- evaluation and logs -------------------------------------------------------------------
 
     @final
-    def validation_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
-        """Score held-out images; return the trunk's features of them, which callbacks read."""
+    def validation_step(self, batch: Sequence[Tensor], batch_idx: int) -> Evaluated:
+        """Score held-out images, and hand the trunk's features of them to the callbacks."""
         return self.evaluate("val", batch)
 
     @final
-    def test_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
+    def test_step(self, batch: Sequence[Tensor], batch_idx: int) -> Evaluated:
         """Score the test images as in validation."""
         return self.evaluate("test", batch)
 
-    def evaluate(self, stage: str, batch: Sequence[Tensor]) -> Tensor:
+    def evaluate(self, stage: str, batch: Sequence[Tensor]) -> Evaluated:
         """Log D's mean probability on held-out images, score the codes, return the features."""
         images, factors = batch
         (features,) = self.discriminator.trunk(images)
@@ -309,7 +315,7 @@ class GANModule(ManualModule, ABC):
         self.log(f"{stage}/d_real", d_real, batch_size=len(images), sync_dist=True)
         self.score_codes(stage, features, factors)
         # Callbacks run outside of autocast.
-        return features.to(self.dtype)
+        return Evaluated(features=features.to(self.dtype))
 
     def generate(self, latent: Tensor) -> Tensor:
         """Return G(z, c): images (batch, channels, side, side) in [0, 1]."""

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from infogan.data import data_of
 from infogan.errors import check_at_least
 from infogan.latents import CategoricalCode, LatentCode
 from infogan.metrics.codes import CodeScores
@@ -65,18 +66,18 @@ class InfoGANModule(GANModule):
 
     def setup(self, stage: str) -> None:
         """Prepare the scores of the categorical codes against the data's discrete factors."""
-        factors = getattr(getattr(self.trainer, "datamodule", None), "factors", ())
         categories = {
             i: code.num_categories
             for i, code in enumerate(self.latents.codes)
             if isinstance(code, CategoricalCode)
         }
-        classes = {
-            i: (factor.name, factor.num_values)
-            for i, factor in enumerate(factors)
-            if factor.num_values is not None
-        }
+        classes = data_of(self.trainer).discrete_factors
         self.code_scores = CodeScores(categories, classes) if categories and classes else None
+
+    @property
+    def category_order(self) -> dict[int, list[int]]:
+        """Return, by position of the code, its categories in the order of their classes."""
+        return {} if self.code_scores is None else self.code_scores.order
 
     @property
     def category_meanings(self) -> dict[int, list[str]]:

@@ -76,6 +76,8 @@ def test_rows_can_stand_in_the_order_of_their_classes(
     module = build(codes=[CategoricalCode(4)])
     meanings = property(lambda self: {0: ["7", NEVER_READ, "2", "5"]})
     monkeypatch.setattr(type(module), "category_meanings", meanings)
+    order = property(lambda self: {0: [2, 3, 0, 1]})
+    monkeypatch.setattr(type(module), "category_order", order)
     traversal.grids(module, by_class=True)
     latents, labels = traversal.drawn["categorical0"]
     assert labels == ["2  (c=2)", "5  (c=3)", "7  (c=0)", "never read  (c=1)"]

@@ -27,6 +27,11 @@ def test_a_wrong_factor_is_refused(
         Factor(name, num_values, low, high)
 
 
+def test_names_that_do_not_fit_the_values_are_refused() -> None:
+    with pytest.raises(ValueError, match="of the factor 'animal' must be 3 names"):
+        Factor("animal", 3, 0, 2, ("cat", "dog"))
+
+
 def test_right_factors_are_equal_by_value() -> None:
     assert Factor("angle", None, -1.0, 1.0) == Factor("angle", None, -1.0, 1.0)
     assert Factor("constant", 1, 0.0, 0.0).num_values == 1

@@ -53,7 +53,7 @@ def held_out(datamodule: ImageFolderDataModule) -> tuple[Tensor, Tensor]:
 
 def test_classes_come_with_held_out_images_alone(tmp_path: Path) -> None:
     datamodule = made(write_classes(tmp_path))
-    assert datamodule.factors == (Factor("class", 3, 0, 2),)
+    assert datamodule.factors == (Factor("class", 3, 0, 2, ("cat", "dog", "owl")),)
     assert datamodule.class_names == ["cat", "dog", "owl"]
     images, labels = held_out(datamodule)
     assert 2 <= len(images) <= 12 and images.shape[1:] == (1, SIZE, SIZE)
@@ -65,6 +65,16 @@ def test_classes_come_with_held_out_images_alone(tmp_path: Path) -> None:
     assert sorted(training_values(datamodule) + values.tolist()) == list(range(30))
     batch = next(iter(datamodule.train_dataloader()))
     assert isinstance(batch, Tensor) and batch.dtype == torch.uint8
+
+
+def test_numbers_in_names_sort_as_numbers(tmp_path: Path) -> None:
+    for i in range(1, 13):
+        save(tmp_path / str(i) / "a.png", gray(10 * i))
+        save(tmp_path / str(i) / "b.png", gray(10 * i))
+    datamodule = made(tmp_path)
+    assert datamodule.class_names == [str(i) for i in range(1, 13)]
+    images, labels = held_out(datamodule)
+    assert torch.equal(labels.flatten(), (images[:, 0, 0, 0] * 25.5).round() - 1)
 
 
 def test_a_flat_folder_has_no_factors(tmp_path: Path) -> None:
@@ -185,6 +195,7 @@ def test_a_folder_has_one_depth(tmp_path: Path, caplog: pytest.LogCaptureFixture
         (["notes.txt"], "holds no pictures"),
         (["0.png", "cat/0.png"], "both beside its sub-folders .0.png. and in them .cat."),
         (["train/a/0.png", "val/a/0.png"], "sub-folders train, val, which are splits"),
+        (["Training/0.png", "TESTING/0.png"], "sub-folders TESTING, Training, which are splits"),
         (["0.png", "1.png"], "gives 0 training pictures with val_share=0.2 and test_share=0.0"),
     ],
 )

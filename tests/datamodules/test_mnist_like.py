@@ -63,8 +63,11 @@ def test_the_md5s_are_torchvisions() -> None:
 
 
 def test_the_names_of_the_factors() -> None:
-    assert FashionMNISTDataModule().factors == (Factor("article", 10, 0, 9),)
-    assert KMNISTDataModule().factors == (Factor("character", 10, 0, 9),)
+    (article,), (character,) = FashionMNISTDataModule().factors, KMNISTDataModule().factors
+    assert (article.name, article.num_values) == ("article", 10)
+    assert article.value_names[9] == "ankle boot"
+    assert (character.name, character.num_values) == ("character", 10)
+    assert character.value_names[:3] == ("o", "ki", "su")
     assert KMNISTDataModule("~/x").raw_dir == Path.home() / "x" / "KMNIST" / "raw"
 
 

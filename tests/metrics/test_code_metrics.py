@@ -8,6 +8,7 @@ import torch
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from torch import Tensor
 
+from infogan.data import DataFactor
 from infogan.metrics.codes import (
     NEVER_READ,
     CodeScores,
@@ -140,7 +141,7 @@ def test_one_category_for_all() -> None:
 
 def test_a_category_that_is_never_read_is_no_class() -> None:
     classes = labels(100, 3)
-    scores = CodeScores({0: 5}, {0: ("class", 3)})
+    scores = CodeScores({0: 5}, {0: DataFactor("class", 3)})
     scores.update([classes + 1], classes[:, None].float())
     scores.compute()
     assert scores.meanings[0] == [NEVER_READ, "0", "1", "2", NEVER_READ]
@@ -165,7 +166,7 @@ def test_clustering_scores_are_scikit_learns(share: float) -> None:
     """NMI and ARI agree with scikit-learn, accuracies with the functions."""
     classes = labels(700, 6)
     categories = noisy(classes, 8, share, seed=5)
-    scores = CodeScores({0: 8}, {0: ("class", 6)})
+    scores = CodeScores({0: 8}, {0: DataFactor("class", 6)})
     scores.update([categories], classes[:, None].float())
     found = {name: value.item() for name, value in scores.compute().items()}
     assert found == pytest.approx(
@@ -183,7 +184,7 @@ def test_batches_do_not_matter_and_reset_forgets() -> None:
     """Scores are those of all images at once, since the last reset."""
     classes = labels(300, 4)
     categories = noisy(classes, 4, 0.5, seed=2)
-    whole, parts = (CodeScores({0: 4}, {0: ("class", 4)}) for _ in range(2))
+    whole, parts = (CodeScores({0: 4}, {0: DataFactor("class", 4)}) for _ in range(2))
     whole.update([categories], classes[:, None])
     parts.update([labels(100, 4, 9)], labels(100, 4, 8)[:, None])
     parts.reset()
@@ -196,7 +197,7 @@ def test_ranks_are_joined() -> None:
     """Over two ranks the scores are those of all images together."""
     classes = labels(200, 4)
     categories = noisy(classes, 4, 0.5, seed=2)
-    joined, rank = (CodeScores({0: 4}, {0: ("class", 4)}) for _ in range(2))
+    joined, rank = (CodeScores({0: 4}, {0: DataFactor("class", 4)}) for _ in range(2))
     joined.update([torch.cat([categories, categories])], torch.cat([classes, classes])[:, None])
     rank.update([categories], classes[:, None])
     rank.distributed_available_fn = lambda: True
@@ -218,7 +219,8 @@ def test_two_factors_find_their_codes(swapped: bool) -> None:
         codes.reverse()
     (first, one), (second, two) = codes
     # codes 1 and 3 of four, factors in columns 0 and 2 of three
-    scores = CodeScores({1: first, 3: second}, {0: ("left", 5), 2: ("right", 7)})
+    factors = {0: DataFactor("left", 5), 2: DataFactor("right", 7)}
+    scores = CodeScores({1: first, 3: second}, factors)
     unused = torch.zeros(2000)
     scores.update([unused, one, unused, two], factor_table(left, torch.rand(2000), right))
     found = {name: value.item() for name, value in scores.compute().items()}
@@ -239,7 +241,7 @@ def test_codes_that_number_the_cells_jointly_score_chance() -> None:
     assert len({(a, b) for a, b in zip(*(c.tolist() for c in latin), strict=True)}) == 25
     shuffled = cells[left, right]
     for codes, most in ((latin, 0.25), ([shuffled // 5, shuffled % 5], 0.5)):
-        scores = CodeScores({0: 5, 1: 5}, {0: ("left", 5), 1: ("right", 5)})
+        scores = CodeScores({0: 5, 1: 5}, {0: DataFactor("left", 5), 1: DataFactor("right", 5)})
         scores.update(codes, factor_table(left, right))
         found = scores.compute()
         assert found["code_accuracy"] < most
@@ -249,7 +251,7 @@ def test_codes_that_number_the_cells_jointly_score_chance() -> None:
 def test_a_factor_without_a_code_counts_zero() -> None:
     """One code for two factors: the mean halves, and both factors are named in every validation."""
     left, right = labels(1000, 4, 1), labels(1000, 4, 2)
-    scores = CodeScores({0: 4}, {0: ("left", 4), 1: ("right", 4)})
+    scores = CodeScores({0: 4}, {0: DataFactor("left", 4), 1: DataFactor("right", 4)})
     code = noisy(right, 4, 0.0, 5)
     scores.update([code], factor_table(left, right))
     found = {name: value.item() for name, value in scores.compute().items()}
@@ -268,7 +270,7 @@ def test_a_factor_without_a_code_counts_zero() -> None:
 def test_two_codes_for_one_factor() -> None:
     """The better code is scored."""
     classes = labels(1000, 4)
-    scores = CodeScores({0: 4, 1: 4}, {0: ("class", 4)})
+    scores = CodeScores({0: 4, 1: 4}, {0: DataFactor("class", 4)})
     scores.update([labels(1000, 4, 7), noisy(classes, 4, 0.0, 5)], classes[:, None])
     assert scores.compute()["code_accuracy"] == 1
 
@@ -277,9 +279,18 @@ def test_a_code_that_lost_its_factor_has_no_meaning_left() -> None:
     """The first validation matches code 0, the second code 1: what 0 meant is forgotten."""
     classes = labels(1000, 4)
     noise = labels(1000, 4, 7)
-    scores = CodeScores({0: 4, 1: 4}, {0: ("class", 4)})
+    scores = CodeScores({0: 4, 1: 4}, {0: DataFactor("class", 4)})
     for codes, matched in (([classes, noise], 0), ([noise, classes], 1)):
         scores.update(codes, classes[:, None])
         scores.compute()
         assert list(scores.meanings) == list(scores.confusions) == [matched]
         scores.reset()
+
+
+def test_categories_are_called_and_ordered_by_their_classes() -> None:
+    classes = torch.arange(90) % 3
+    scores = CodeScores({0: 4}, {0: DataFactor("animal", 3, ("cat", "dog", "owl"))})
+    scores.update([torch.tensor([3, 0, 1])[classes]], classes[:, None])
+    scores.compute()
+    assert scores.meanings[0] == ["dog", "owl", NEVER_READ, "cat"]
+    assert scores.order[0] == [3, 0, 1, 2]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from infogan.callbacks.confusion import ConfusionMatrix
+from infogan.data import DataFactor
 from infogan.pictures.grids import PAPER
 from infogan.pictures.matrix import FULL, confusion_matrix_picture
 
@@ -54,7 +55,7 @@ def test_what_cannot_be_drawn_is_refused(matrix: np.ndarray, said: str) -> None:
 def test_rows_of_a_confusion_come_in_the_order_of_the_classes() -> None:
     counts = np.array([[0, 0, 7], [9, 0, 0], [0, 8, 0], [5, 0, 1]])
     picture = ConfusionMatrix(cell=30).picture(
-        counts, ["2", "0", "1", "0"], "categorical0", "digit"
+        counts, ["2", "0", "1", "0"], "categorical0", DataFactor("digit", 3)
     )
     rows = picture[picture.shape[0] - 8 - 4 * 30 + 1 :: 30][:4].astype(int)
     shaded = rows[..., 2] > rows[..., 0]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from infogan.commands.augment.steps import LabelledImages
+from infogan.data import told_by
 from infogan.errors import ConfigurationError
 from infogan.latents import CategoricalCode, code_names
 from infogan.modules.infogan import InfoGANModule
@@ -157,8 +158,8 @@ def find_factor(data: pl.LightningDataModule, name: str | None) -> tuple[int, in
     Raises:
         ConfigurationError: If there is no such factor.
     """
-    factors = getattr(data, "factors", ())
-    discrete = {f.name: (i, f.num_values) for i, f in enumerate(factors) if f.num_values}
+    factors = told_by(data).discrete_factors
+    discrete = {f.name: (i, f.num_values) for i, f in factors.items() if f.num_values}
     if not discrete:
         raise ConfigurationError(
             f"{type(data).__name__} names no discrete factor, so there are no classes to learn"

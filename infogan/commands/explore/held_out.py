@@ -9,6 +9,7 @@ import torch
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import Tensor
 
+from infogan.data import DataFactor, told_by
 from infogan.errors import ConfigurationError
 from infogan.latents import CategoricalCode
 from infogan.metrics.codes import CodeScores
@@ -55,8 +56,7 @@ def load_held_out(
             f"held-out images of {name} have shape {tuple(images.shape[1:])} and the model's "
             f"{module.image_shape}: {way_out}"
         )
-    described = getattr(data, "factors", ()) if factors is not None else ()
-    named = {i: f for i, f in enumerate(described) if f.num_values is not None}
+    named = told_by(data).discrete_factors
     captions, meanings = [], {}
     if factors is not None and named:
         captions = [caption(row, named) for row in factors]
@@ -93,14 +93,14 @@ def share(
     return torch.cat(images), torch.cat(factors) if factors else None
 
 
-def caption(row: Tensor, named: dict[int, Any]) -> str:
+def caption(row: Tensor, named: dict[int, DataFactor]) -> str:
     """Return the discrete factors of one image, such as `digit 7`."""
-    return ", ".join(f"{factor.name} {int(row[i])}" for i, factor in named.items())
+    return ", ".join(f"{factor.name} {factor.called(int(row[i]))}" for i, factor in named.items())
 
 
 @torch.no_grad()
 def name_categories(
-    module: GANModule, images: Tensor, factors: Tensor, named: dict[int, Any]
+    module: GANModule, images: Tensor, factors: Tensor, named: dict[int, DataFactor]
 ) -> dict[int, list[str]]:
     """Return, by position of the code, the class that each category names on these images."""
     categories = {
@@ -110,7 +110,7 @@ def name_categories(
     }
     if not isinstance(module, InfoGANModule) or not categories or len(images) < 2:
         return {}
-    scores = CodeScores(categories, {i: (f.name, f.num_values) for i, f in named.items()})
+    scores = CodeScores(categories, named)
     scores.update([p.argmax(dim=1) for p in module.recognize(images)], factors)
     scores.compute()
     return scores.meanings
