@@ -35,6 +35,14 @@ def test_shear_leans_to_the_right_by_its_slope() -> None:
     torch.testing.assert_close(slope(images), 0.3 * amounts, atol=0.005, rtol=0)
 
 
+def test_shear_can_keep_the_width_of_leaning_strokes() -> None:
+    images, amounts = bar(4).expand(2, -1, -1, -1), torch.tensor([-1.0, 1.0])
+    plain, widened = Shear(0.3)(images, amounts), Shear(0.3, widening=0.5)(images, amounts)
+    torch.testing.assert_close(widened, StrokeWidth(0.5)(plain, amounts))
+    narrower, wider = widened.sum(dim=(1, 2, 3)) - plain.sum(dim=(1, 2, 3))
+    assert narrower < 0 < wider
+
+
 def test_strokes_widen_and_narrow_by_up_to_a_pixel() -> None:
     """By the ink of the middle row: edges of more than a pixel's value are cut."""
     amounts = torch.tensor([-1.0, -0.5, 0.5, 1.0, 3.0])
