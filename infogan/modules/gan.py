@@ -6,7 +6,6 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Literal, final
 
-import pytorch_lightning as pl
 import torch
 from pytorch_lightning.cli import OptimizerCallable
 from torch import Tensor, nn
@@ -18,11 +17,10 @@ from infogan.errors import ConfigurationError, check_at_least, check_range
 from infogan.latents import LatentCode, LatentSpec
 from infogan.modules.manual import ManualModule
 from infogan.modules.optimizers import usable
-from infogan.modules.update_graph import UpdateGraph, can_capture
+from infogan.modules.update_graph import UpdateGraph, reason_against_graph
 from infogan.networks import Discriminator, NetworkFactory, ReferenceNetworks
 from infogan.objectives import GENERATOR_LOSSES, discriminator_loss, jensen_shannon_estimate
 from infogan.regularizers import add_instance_noise, linear_decay, r1_penalty
-from infogan.runtime.precision import gradient_scaler
 from infogan.terms import SeenView, View
 
 
@@ -256,7 +254,7 @@ class GANModule(ManualModule, ABC):
     def on_train_start(self) -> None:
         """Decide whether the updates are captured, now that the optimizers are there."""
         super().on_train_start()
-        reason = self.reason_against_graph()
+        reason = reason_against_graph(self.trainer, self.device)
         if self.cuda_graph and reason is not None:
             raise ConfigurationError(
                 f"cuda_graph=true, but {reason}; leave cuda_graph out to use one where it can be"
@@ -267,22 +265,6 @@ class GANModule(ManualModule, ABC):
     def on_train_end(self) -> None:
         """Let the graph go, and with it the memory that it holds."""
         self.graph = None
-
-    def reason_against_graph(self) -> str | None:
-        """Return why the updates cannot be captured as a CUDA graph; None if they can."""
-        trainer = self.trainer
-        if self.device.type != "cuda":
-            return f"the device is {self.device.type}"
-        if trainer.world_size > 1:
-            return f"gradients are averaged over {trainer.world_size} processes"
-        if gradient_scaler(trainer) is not None:
-            return "the precision has a gradient scaler, which asks the host in every update"
-        if not can_capture(trainer.optimizers):
-            return "an optimizer is not a fused one with the option capturable"
-        watchers = [c for c in trainer.callbacks if watches_updates(c)]  # type: ignore[attr-defined]
-        if watchers:
-            return f"callback {type(watchers[0]).__name__} watches single updates"
-        return None
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse the weights of other networks in one line."""
@@ -343,12 +325,3 @@ class VanillaGANModule(GANModule):
 def adam(rate: float) -> Callable[[Iterable], Optimizer]:
     """Return the original's Adam factory at a learning rate."""
     return lambda parameters: torch.optim.Adam(parameters, rate, betas=(0.5, 0.999), fused=True)
-
-
-def watches_updates(callback: pl.Callback) -> bool:
-    """Return whether a callback acts within an update, where a graph would not call it."""
-    hooks = ("on_before_backward", "on_after_backward", "on_before_optimizer_step")
-    own = [
-        hook for hook in hooks if getattr(type(callback), hook) is not getattr(pl.Callback, hook)
-    ]
-    return bool(own) and not getattr(callback, "leaves_updates_to_the_card", False)

@@ -3,11 +3,13 @@
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
+import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from infogan.errors import ConfigurationError
+from infogan.runtime.precision import gradient_scaler
 
 # Batches that run plainly first, in which torch's libraries allocate what they keep.
 NUM_WARMUPS = 3
@@ -110,10 +112,31 @@ class UpdateGraph:
         return Recording(graph, static, scalars)
 
 
-def can_capture(optimizers: Sequence[Optimizer]) -> bool:
-    """Return whether optimizers can be part of a graph whose learning rates change."""
-    return all(
-        "capturable" in group and group.get("fused")
-        for optimizer in optimizers
-        for group in optimizer.param_groups
-    )
+def reason_against_graph(trainer: pl.Trainer, device: torch.device) -> str | None:
+    """Return why a run's updates cannot be captured as a CUDA graph; None if they can.
+
+    Args:
+        trainer: The run's, with its optimizers.
+        device: Where the module is.
+    """
+    if device.type != "cuda":
+        return f"the device is {device.type}"
+    if trainer.world_size > 1:
+        return f"gradients are averaged over {trainer.world_size} processes"
+    if gradient_scaler(trainer) is not None:
+        return "the precision has a gradient scaler, which asks the host in every update"
+    groups = (group for optimizer in trainer.optimizers for group in optimizer.param_groups)
+    if not all("capturable" in group and group.get("fused") for group in groups):
+        return "an optimizer is not a fused one with the option capturable"
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set by a connector
+        if watches_updates(callback):
+            return f"callback {type(callback).__name__} watches single updates"
+    return None
+
+
+def watches_updates(callback: pl.Callback) -> bool:
+    """Return whether a callback acts within an update, where a graph would not call it."""
+    hooks = ("on_before_backward", "on_after_backward", "on_before_optimizer_step")
+    kind = type(callback)
+    acts = any(getattr(kind, hook) is not getattr(pl.Callback, hook) for hook in hooks)
+    return acts and not getattr(callback, "leaves_updates_to_the_card", False)
