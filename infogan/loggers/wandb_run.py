@@ -25,7 +25,7 @@ RECORD_FILE = "wandb.json"
 class RunLabels(NamedTuple):
     """What tells a run from others in a tracker's table.
 
-    Args:
+    Attributes:
         name: Display name.
         group: What it shares with the other seeds.
         job_type: `fit`, `validate`, `test` or `predict`.

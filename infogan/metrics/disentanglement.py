@@ -182,7 +182,7 @@ def total_variance(columns: Float[Tensor, "*votes images columns"]) -> Float[Ten
 class Importances(NamedTuple):
     """How much each code serves to predict each factor, and how well that goes.
 
-    Args:
+    Attributes:
         weights: Importance of each code for each factor; a factor's sum to 1, or 0 if none serves.
         informativeness: Mean accuracy, over factors, on held-out images.
     """

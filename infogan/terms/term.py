@@ -13,7 +13,7 @@ from infogan.latents import LatentSpec
 class View(NamedTuple):
     """Images that D's trunk shall see beside the batch, for the information term alone.
 
-    Args:
+    Attributes:
         images: The images, (views, channels, side, side); D's augmentation comes on top.
         amounts: What was done to each of them, in the term's own terms, (views, ...).
     """
