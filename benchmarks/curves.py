@@ -8,14 +8,14 @@ import json
 import sys
 from pathlib import Path
 
-from infogan.commands.study.run_folder import RunFolder
+from infogan.commands.runs import RunRecord
 from infogan.commands.study.table import CURVES, as_csv, thinned
 from infogan.files import write_file
 
 
 def keep(out_dir: Path, folder: Path) -> None:
     """Write one run's thinned curves and its summary."""
-    run = RunFolder(folder)
+    run = RunRecord(folder)
     if not run.rows or not run.summary:
         sys.exit(f"error: {folder} is no run folder of a run that has ended")
     columns = ("step", *CURVES)

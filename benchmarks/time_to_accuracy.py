@@ -20,7 +20,7 @@ from pathlib import Path
 from machine import machine
 
 from datamodules import MNISTDataModule
-from infogan.commands.study.run_folder import ACCURACY, RunFolder
+from infogan.commands.runs import ACCURACY, RunRecord
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = ("fit", "--config", "infogan_mnist.yaml", "--config", "quick.yaml")
@@ -44,8 +44,8 @@ def train(seed: int, options: argparse.Namespace) -> dict[str, float | int | boo
         while process.poll() is None and time.perf_counter() - start < 60 * options.minutes:
             time.sleep(0.2)
             # A new object each time: it keeps the rows that it has read.
-            best = RunFolder(version).best(ACCURACY)
-            if best and float(best[0]) >= options.target:
+            best = RunRecord(version).best(ACCURACY)
+            if best and best.value >= options.target:
                 break
         seconds = time.perf_counter() - start
         process.terminate()
@@ -54,10 +54,10 @@ def train(seed: int, options: argparse.Namespace) -> dict[str, float | int | boo
             sys.exit(f"seed {seed} failed:\n{Path(folder, 'log').read_text()[-3000:]}")
         return {
             "seed": seed,
-            "reached": float(best[0]) >= options.target,
+            "reached": best.value >= options.target,
             "seconds": round(seconds, 1),
-            "batches": int(best[1]),
-            "code_accuracy": float(best[0]),
+            "batches": best.step,
+            "code_accuracy": best.value,
         }
 
 

@@ -1,5 +1,6 @@
 """Files on the local disk: where the project's own lie, and writes that a kill cannot damage."""
 
+import csv
 import os
 import uuid
 from collections.abc import Iterator
@@ -8,6 +9,8 @@ from pathlib import Path
 
 # The folder that the package lies in: a checkout, or the one of installed packages.
 ROOT = Path(__file__).resolve().parent.parent
+
+Row = dict[str, str]
 
 
 def shipped(folder: str) -> Path:
@@ -79,3 +82,13 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Return the whole rows of a CSV file without their empty cells; none if there is no file."""
+    if not path.is_file():
+        return []
+    text = path.read_text()
+    # A process that is at work may have written a part of its last line.
+    lines = text[: text.rfind("\n") + 1].splitlines()
+    return [{name: cell for name, cell in row.items() if cell} for row in csv.DictReader(lines)]

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from infogan.commands.study.records import RESULTS
-from infogan.commands.study.run_folder import Row, read_rows
 from infogan.errors import ConfigurationError
+from infogan.files import Row, read_rows
 
 NO_DATA = "**(no data)**"
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
-from infogan.commands.study.run_folder import Row
+from infogan.files import Row
 
 # The paper's four graphs, with the quantity that the original plotted.
 PANELS = {

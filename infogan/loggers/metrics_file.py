@@ -7,7 +7,7 @@ from typing import Any
 
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 
-from infogan.files import replacing
+from infogan.files import read_rows, replacing
 
 Row = dict[str, Any]
 
@@ -54,15 +54,3 @@ class MetricsFile(ExperimentWriter):
 
     def _check_log_dir_exists(self) -> None:
         """Leave the folder of a run that goes on as it is."""
-
-
-def read_rows(path: Path) -> list[Row]:
-    """Return a file's rows without their empty cells; a last row that is cut off is left out."""
-    if not path.is_file():
-        return []
-    text = path.read_text()
-    whole = text[: text.rfind("\n") + 1]
-    return [
-        {name: cell for name, cell in row.items() if cell != ""}
-        for row in csv.DictReader(whole.splitlines())
-    ]

@@ -12,7 +12,8 @@ from pytorch_lightning.loggers.logger import rank_zero_experiment
 from pytorch_lightning.utilities import rank_zero_only
 
 from infogan.errors import ConfigurationError
-from infogan.loggers.metrics_file import MetricsFile, read_rows
+from infogan.files import read_rows
+from infogan.loggers.metrics_file import MetricsFile
 from infogan.loggers.wandb_run import RunLabels, WandbRun
 
 __all__ = ["RunFolder", "TensorBoardRun", "WandbRun", "connect", "log_picture"]

@@ -44,7 +44,7 @@ def write_metrics(folder: Path, seed: int, step: int) -> None:
 
 
 def end(folder: Path, step: int, outcome: str, started: float, reason: str = "") -> None:
-    summary = {"outcome": outcome, "reason": reason, "steps": step}
+    summary = {"outcome": outcome, "reason": reason, "steps": step, "val_split": "5000 of train"}
     summary["duration_seconds"] = round(time.time() - started, 1)
     (folder / "summary.json").write_text(json.dumps(summary))
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
 
-from infogan.commands.compare.run_folder import Point
 from infogan.commands.compare.table import as_number
+from infogan.commands.runs import Point
 
 WIDTH, HEIGHT = 460, 240
 LEFT, RIGHT, TOP, BOTTOM = 52, 10, 10, 26

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from infogan.commands.compare.page import comparison_page
-from infogan.commands.compare.run_folder import find_runs, read_run
 from infogan.commands.compare.table import as_text_table, measure_facts, run_labels, setting_facts
+from infogan.commands.runs import find_runs, read_run
 from infogan.errors import ConfigurationError
 from infogan.files import write_file
 

@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image
 
 from infogan.commands.compare.chart import Series, chart, colour, dash
-from infogan.commands.compare.run_folder import TESTED, Picture, RunRecord
 from infogan.commands.compare.style import STYLE
 from infogan.commands.compare.table import Fact, as_number, measure_facts, run_labels, setting_facts
+from infogan.commands.runs import TESTED, Picture, RunRecord
 from infogan.errors import ConfigurationError
 
 # Shown when the page opens; the others wait for a click.
@@ -147,7 +147,8 @@ def curves(runs: Sequence[RunRecord], labels: Sequence[str], names: Sequence[str
 
 def pictures(runs: Sequence[RunRecord], labels: Sequence[str]) -> str:
     """Return the newest picture of every code, the runs' side by side."""
-    names = sorted({name for run in runs for name in run.pictures}, key=lambda n: ("_" in n, n))
+    shown = {name for run in runs for name in run.pictures} - {"overview"}
+    names = sorted(shown, key=lambda n: ("_" in n, n))
     if not names:
         return "<p>No run has drawn a traversal yet.</p>"
     rows = []

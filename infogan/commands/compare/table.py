@@ -5,10 +5,10 @@ import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from infogan.commands.compare.run_folder import Point, RunRecord
 from infogan.commands.compare.settings import ABSENT, differing_settings
+from infogan.commands.runs import ACCURACY, Point, RunRecord
 
-ACCURACY, MUTUAL_INFORMATION = "val/code_accuracy", "train/mi"
+MUTUAL_INFORMATION = "train/mi"
 # Values whose highest is the best; of others, such as losses, the table takes no side.
 HIGHER_IS_BETTER = ("accuracy", "nmi", "ari", "mig", "valid_share", "cells_covered")
 GAP = 2
@@ -55,6 +55,7 @@ def _outcomes(runs: Sequence[RunRecord]) -> list[Fact]:
         *([Fact("reason", [reason or ABSENT for reason in reasons])] if any(reasons) else []),
         Fact("steps", [str(run.steps) for run in runs]),
         Fact("duration", [as_duration(run.duration) for run in runs]),
+        Fact("validated on", [run.val_split for run in runs]),
     ]
 
 

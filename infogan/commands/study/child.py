@@ -9,9 +9,9 @@ import threading
 from collections.abc import Callable
 
 from infogan.commands.main import main
+from infogan.commands.runs import newest_run
 from infogan.commands.study.lock import Lock, LockedError
 from infogan.commands.study.records import MemberFolder
-from infogan.commands.study.run_folder import has_checkpoint, newest_run
 
 # The exit code of `cli.py` for a run that a callback stopped, and this program's for a member that
 # another process is at.
@@ -46,7 +46,8 @@ def train(folder: MemberFolder, main: Callable[[list[str]], int]) -> int:
     run = newest_run(folder.path)
     if run is not None and run.has_ended:
         return 0
-    resume = ["--ckpt_path", "last"] if has_checkpoint(folder.path) else []
+    has_checkpoint = any(folder.path.glob("version_*/checkpoints/last*.ckpt"))
+    resume = ["--ckpt_path", "last"] if has_checkpoint else []
     code = main([*folder.member.fit_arguments(folder.study_dir), *resume])
     if code not in (0, STOPPED):
         return code

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
+from infogan.commands.runs import ACCURACY, TEST_IMAGES, RunRecord, newest_run
 from infogan.commands.study.records import RESULTS, MemberFolder
-from infogan.commands.study.run_folder import ACCURACY, Row, RunFolder, newest_run
+from infogan.files import Row
 
 # Seconds between two pictures of a running study: on a terminal, and in a file.
 REDRAW_SECONDS, REPRINT_SECONDS = 2.0, 60.0
@@ -44,13 +45,13 @@ class Progress:
             parts += self.running_parts(run) if run is not None else ["starting"]
         return "  ".join(parts).rstrip()
 
-    def running_parts(self, run: RunFolder) -> list[str]:
+    def running_parts(self, run: RunRecord) -> list[str]:
         """Return step, latest accuracy and the time that is left."""
-        step, total = run.step, run.total_steps
+        step, total = run.steps, run.total_steps
         parts = [f"step {step:>6}" + (f" of {total}" if total is not None else "")]
-        accuracy = run.last_values("val").get(ACCURACY)
+        accuracy = run.last(ACCURACY)
         if accuracy is not None:
-            parts.append(f"accuracy {float(accuracy):.3f}")
+            parts.append(f"accuracy {accuracy.value:.3f}")
         if self.state == "training" and total is not None:
             pace = self.seconds_per_step(step)
             left = "time left ?" if pace is None else f"{duration(pace * (total - step))} left"
@@ -75,10 +76,10 @@ class Progress:
         run = newest_run(self.folder.path)
         if self.state not in AT_WORK or run is None or run.total_steps is None:
             return None
-        pace = self.seconds_per_step(run.step)
+        pace = self.seconds_per_step(run.steps)
         if pace is None:
             return None
-        return pace * run.total_steps, pace * max(0, run.total_steps - run.step)
+        return pace * run.total_steps, pace * max(0, run.total_steps - run.steps)
 
 
 def finished_parts(row: Row) -> list[str]:
@@ -91,6 +92,8 @@ def finished_parts(row: Row) -> list[str]:
     if (reason := row.get("reason")) is not None:
         # The step and the state have said the first part already.
         parts.append(re.sub(r"^run stopped at step \d+ ", "", reason))
+    if row["outcome"] in RESULTS and row.get("val_split", TEST_IMAGES) == TEST_IMAGES:
+        parts.append("validated on the test images")
     return parts
 
 

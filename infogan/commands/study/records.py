@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infogan import __version__
+from infogan.commands.runs import ACCURACY, OUTCOMES, RunRecord, newest_run
 from infogan.commands.study.definition import Member
-from infogan.commands.study.run_folder import ACCURACY, OUTCOMES, Row, RunFolder, newest_run
-from infogan.files import ROOT, write_file
+from infogan.files import ROOT, Row, write_file
 from infogan.version import checkout_commit
 
 # Ends after which there is nothing left to run; a crash is tried again by the next study.
@@ -96,19 +96,21 @@ class MemberFolder:
             return {}
 
 
-def measures(run: RunFolder, test_folder: Path) -> Row:
+def measures(run: RunRecord, test_folder: Path) -> Row:
     """Return all numbers of a member, as they stand in its files."""
     best = run.best(ACCURACY)
     tested = newest_run(test_folder)
     seconds = run.summary.get("duration_seconds")
     return {
         "precision": str(run.summary.get("precision", "")),
-        "steps": str(run.summary.get("steps", run.step)),
+        "val_split": run.val_split,
+        "steps": str(run.summary.get("steps", run.steps)),
         # The run adds up its own sessions; the time between them is in none.
         "duration_seconds": "" if seconds is None else str(seconds),
-        **({f"best/{ACCURACY}": best[0], "best_step": best[1]} if best else {}),
-        **run.last_values("train", "val"),
-        **(tested.last_values("test") if tested is not None else {}),
+        **({f"best/{ACCURACY}": str(best.value), "best_step": str(best.step)} if best else {}),
+        **run.newest_values("train"),
+        **run.newest_values("val"),
+        **(tested.newest_values("test") if tested is not None else {}),
     }
 
 

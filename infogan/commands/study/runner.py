@@ -14,12 +14,12 @@ from collections.abc import Iterator, Sequence
 from concurrent import futures
 from types import FrameType
 
+from infogan.commands.runs import newest_run
 from infogan.commands.study.child import ELSEWHERE
 from infogan.commands.study.progress import AT_WORK, Progress, Screen
 from infogan.commands.study.records import RESULTS, MemberFolder
-from infogan.commands.study.run_folder import Row, newest_run
 from infogan.commands.study.table import Table
-from infogan.files import ROOT
+from infogan.files import ROOT, Row
 
 PROGRAM = (sys.executable, "-m", "infogan.commands.study.child")
 POLL_SECONDS = 0.5

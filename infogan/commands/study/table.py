@@ -7,14 +7,24 @@ from pathlib import Path
 
 from PIL import Image, ImageChops
 
+from infogan.commands.runs import newest_run
 from infogan.commands.study.definition import Study
 from infogan.commands.study.lock import Lock
 from infogan.commands.study.records import RESULTS, MemberFolder
-from infogan.commands.study.run_folder import Row, columns, newest_run, read_rows
-from infogan.files import replacing, write_file
+from infogan.files import Row, read_rows, replacing, write_file
 
 FACTS = ("study", "setting", "seed")
-ENDS = ("config", "config_hash", "git_commits", "outcome", "cause", "reason", "precision", "steps")
+ENDS = (
+    "config",
+    "config_hash",
+    "git_commits",
+    "outcome",
+    "cause",
+    "reason",
+    "precision",
+    "val_split",
+    "steps",
+)
 # These alone may differ between two runs of the same thing.
 TIMES = ("duration_seconds", "train/images_per_second")
 CURVES = (
@@ -80,9 +90,10 @@ class Table:
         curve = thinned(run.rows)
         write_file(self.data_dir / "curves" / f"{name}.csv", as_csv(curve, ["step", *CURVES]))
         for title in folder.member.pictures:
-            picture = run.picture(title)
-            if picture is not None:
-                save_small(picture, self.data_dir / "pictures" / f"{name}_{title}.png")
+            if title in run.pictures:
+                save_small(
+                    run.pictures[title].path, self.data_dir / "pictures" / f"{name}_{title}.png"
+                )
 
     def _ordered(self, rows: dict[str, Row]) -> list[Row]:
         """Return the rows in the study's order, then those of members that it no longer has."""
@@ -92,7 +103,8 @@ class Table:
     def _columns(self, rows: Sequence[Row]) -> list[str]:
         axes = [axis for member in self.study.members for axis, _ in member.labels]
         first = [*FACTS, *dict.fromkeys(axes), *ENDS, TIMES[0]]
-        return [*first, *(name for name in columns(rows) if name not in first)]
+        others = {name for row in rows for name in row} - set(first)
+        return [*first, *sorted(others)]
 
 
 def member_name(row: Row) -> str:

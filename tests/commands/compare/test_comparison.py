@@ -1,16 +1,12 @@
 """Runs compared without an account: what is read, what differs, and a page that stands alone."""
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from infogan.commands.compare.page import comparison_page
-from infogan.commands.compare.run_folder import Point, find_runs, read_run
 from infogan.commands.compare.settings import differing_settings
 from infogan.commands.compare.table import (
     Fact,
@@ -19,103 +15,10 @@ from infogan.commands.compare.table import (
     measure_facts,
     run_labels,
 )
-from infogan.errors import ConfigurationError
+from infogan.commands.runs import read_run
+from tests.support.run_folders import METRICS, make_run
 
-CONFIG = {"name": "a", "trainer": {"max_epochs": 2}, "model": {"class_path": "M", "init_args": {}}}
-METRICS = """step,train/mi,val/code_accuracy
-10,0.5,
-20,1.0,0.8
-30,1.5,0.7
-"""
-
-
-@pytest.fixture
-def make_run(tmp_path: Path) -> Callable[..., Path]:
-    """Return a maker of run folders below `runs` in a temporary folder."""
-
-    def make(place: str = "a/version_0", metrics: str | None = METRICS, **summary: Any) -> Path:
-        folder = tmp_path / "runs" / place
-        folder.mkdir(parents=True)
-        (folder / "config.yaml").write_text(yaml.safe_dump(CONFIG))
-        if metrics is not None:
-            (folder / "metrics.csv").write_text(metrics)
-        if summary:
-            (folder / "summary.json").write_text(json.dumps(summary))
-        return folder
-
-    return make
-
-
-# ---- reading -----------------------------------------------------------------------------------
-
-
-def test_names_stand_for_folders_and_for_all_runs_of_an_experiment(
-    make_run: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for place in ("a/version_10", "a/version_9", "a/test/version_0", "b/version_0"):
-        make_run(place)
-    monkeypatch.chdir(tmp_path)
-    runs = Path("runs")
-    assert find_runs(["a"], runs) == [runs / "a/version_9", runs / "a/version_10"]
-    assert find_runs(["b", "a/version_10", "runs/b"], runs) == [
-        runs / "b/version_0",
-        runs / "a/version_10",
-    ]
-    assert find_runs([str(tmp_path / "runs/b/version_0")], Path("elsewhere")) == [
-        tmp_path / "runs/b/version_0"
-    ]
-
-
-def test_a_finished_run_is_read(make_run: Callable[..., Path]) -> None:
-    folder = make_run(outcome="finished", steps=30, duration_seconds=61.0)
-    (folder / "hparams.yaml").write_text(
-        "data_fingerprint: mnist-1\ntorch_version: !!python/object/new:os.system [echo]\nx: 1\n"
-    )
-    run = read_run(folder)
-    assert run.config == {**CONFIG, "data_fingerprint": "mnist-1", "torch_version": None}
-    assert run.curves["train/mi"] == [Point(10, 0.5), Point(20, 1.0), Point(30, 1.5)]
-    assert run.best("val/code_accuracy") == Point(20, 0.8)
-    assert run.last("val/code_accuracy") == Point(30, 0.7)
-    assert (run.outcome, run.steps, run.duration) == ("finished", 30, 61.0)
-
-
-@pytest.mark.parametrize(
-    ("metrics", "summary", "steps"),
-    [
-        (METRICS, {}, 30),
-        (METRICS + "40,2.", {}, 30),  # killed while it wrote
-        (None, {}, 0),
-        (METRICS, {"outcome": "finished", "steps": 20, "duration_seconds": 9.0}, 30),  # resumed
-    ],
-)
-def test_an_unfinished_run_is_shown_as_that(
-    make_run: Callable[..., Path], metrics: str | None, summary: dict[str, Any], steps: int
-) -> None:
-    run = read_run(make_run(metrics=metrics, **summary))
-    assert (run.outcome, run.steps, run.duration) == ("unfinished", steps, None)
-    outcome, shown, duration = measure_facts([run])[:3]
-    assert (outcome.values, shown.values, duration.values) == (["unfinished"], [str(steps)], ["-"])
-    assert "<td" in comparison_page([run])
-
-
-@pytest.mark.parametrize(
-    ("file", "content", "said"),
-    [
-        ("config.yaml", "a: [", "config.yaml cannot be read (ParserError)"),
-        ("config.yaml", "lr: 1\n", "config.yaml has no model and trainer"),
-        ("metrics.csv", "epoch,loss\n1,2\n", "no table of steps and numbers ('step')"),
-        ("metrics.csv", "step,loss\n1,high\n", "could not convert string to float: 'high'"),
-        ("summary.json", "{", "summary.json cannot be read (JSONDecodeError)"),
-    ],
-)
-def test_a_damaged_or_foreign_file_is_named(
-    make_run: Callable[..., Path], file: str, content: str, said: str
-) -> None:
-    folder = make_run()
-    (folder / file).write_text(content)
-    with pytest.raises(ConfigurationError, match=re.escape(said)) as caught:
-        read_run(folder)
-    assert str(folder) in str(caught.value) and "\n" not in str(caught.value)
+__all__ = ["make_run"]  # a fixture
 
 
 # ---- settings ----------------------------------------------------------------------------------

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from infogan.commands.compare.chart import MOST_POINTS, Series, chart, running_mean, thinned, ticks
-from infogan.commands.compare.run_folder import Point
-from tests.commands.compare.test_comparison import make_run
+from infogan.commands.runs import Point
 from tests.conftest import TINY, Outcome
+from tests.support.run_folders import make_run
 
 __all__ = ["make_run"]  # a fixture
 

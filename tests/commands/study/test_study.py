@@ -181,6 +181,7 @@ def test_every_end_is_a_row(study: Command, write: Callable[..., Path]) -> None:
         "val/code_accuracy": str(accuracy(0, STEPS)),
         "best/val/code_accuracy": str(accuracy(0, STEPS)),
         "best_step": str(STEPS),
+        "val_split": "5000 of train",
         "test/code_accuracy": str(STEPS / 16),
         "cause": "",
         "reason": "",

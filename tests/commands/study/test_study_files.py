@@ -5,7 +5,6 @@ import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -14,41 +13,12 @@ from infogan.commands.study import progress as study_progress
 from infogan.commands.study.definition import load_study
 from infogan.commands.study.progress import Progress, Screen, duration
 from infogan.commands.study.records import MemberFolder
-from infogan.commands.study.run_folder import RunFolder, read_rows
 from infogan.commands.study.table import CURVE_POINTS, thinned
+from infogan.files import read_rows
 from tests.support import study_program
-from tests.support.studies import Command, table
+from tests.support.studies import TABLE, Command, table
 
 pytest_plugins = ["tests.support.study_fixtures"]
-
-
-# ---- what a run has left ------------------------------------------------------------------------
-
-
-def test_half_written_files_are_not_believed(tmp_path: Path) -> None:
-    (tmp_path / "summary.json").write_text('{"outcome": "finished", "st')
-    (tmp_path / "metrics.csv").write_text("step,train/mi\n1,0.5\n2,0.7\n3,0.")
-    run = RunFolder(tmp_path)
-    assert not run.has_ended
-    assert run.rows == [{"step": "1", "train/mi": "0.5"}, {"step": "2", "train/mi": "0.7"}]
-    assert run.total_steps is None
-
-
-@pytest.mark.parametrize(
-    ("trainer", "steps"),
-    [
-        ({"max_epochs": 5, "limit_train_batches": 10, "max_steps": -1}, 50),
-        ({"max_epochs": 5, "limit_train_batches": 10, "max_steps": 20}, 20),
-        ({"max_epochs": -1, "limit_train_batches": 10, "max_steps": 20}, 20),
-        ({"max_epochs": 5, "limit_train_batches": 1.0, "max_steps": -1}, None),
-        ({"max_epochs": None, "limit_train_batches": None, "max_steps": -1}, None),
-    ],
-)
-def test_the_length_of_a_run_is_read_from_its_config(
-    tmp_path: Path, trainer: dict[str, Any], steps: int | None
-) -> None:
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"trainer": trainer}))
-    assert RunFolder(tmp_path).total_steps == steps
 
 
 # ---- on a cluster ------------------------------------------------------------------------------
@@ -110,6 +80,12 @@ def test_status_says_it_in_one_line_a_member(study: Command, write: Callable[...
     assert lines[1].endswith(" s  (discriminator_won): D")
     assert lines[2] == "line-nan_seed0     waiting"
     assert lines[3].startswith("acts: 2 of 3 done, 0 at work, about ")
+    # Rows from before the validation split are found, and marked.
+    for row in Path("runs/acts").glob("*/row.json"):
+        row.unlink()
+    TABLE.write_text(TABLE.read_text().replace("5000 of train", "test images"))
+    old = study(str(write("finish")), "--mode", "status").out.splitlines()[0]
+    assert "finished" in old and old.endswith("  validated on the test images")
 
 
 def test_time_left_is_by_the_pace_of_this_session(
@@ -202,15 +178,3 @@ def test_curves_are_thinned_to_means(tmp_path: Path) -> None:
     assert points[49]["val/code_accuracy"] == "0.1" and points[49]["step"] == "100"
     assert sum("val/code_accuracy" in point for point in points) == 2
     assert thinned([]) == []
-
-
-def test_pictures_are_the_newest_there_are(tmp_path: Path) -> None:
-    run = RunFolder(tmp_path)
-    assert run.picture("overview") is None
-    for step in ("step_00000100", "step_00000200"):
-        folder = tmp_path / "traversals" / step
-        folder.mkdir(parents=True)
-        (folder / "overview.png").touch()
-    assert run.picture("overview") == tmp_path / "traversals/step_00000200/overview.png"
-    (tmp_path / "overview.png").touch()
-    assert run.picture("overview") == tmp_path / "overview.png"
