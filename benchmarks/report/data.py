@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from infogan.commands.runs import TEST_IMAGES
 from infogan.commands.study.records import RESULTS
 from infogan.errors import ConfigurationError
 from infogan.files import Row, read_rows
@@ -51,7 +52,7 @@ class Runs:
     """
 
     def __init__(self, rows: Sequence[Row], title: str, gaps: Gaps) -> None:
-        self.rows, self.title, self.gaps = rows, title, gaps
+        self.rows, self.title, self.gaps = list(rows), title, gaps
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -59,10 +60,15 @@ class Runs:
     def of(self, setting: str) -> "Runs":
         """Return the runs of one setting, one a seed.
 
+        Runs that were validated on the test images leave the tables as soon as others are there.
+
         Raises:
             MissingDataError: If there are none, or their configs differ.
         """
         runs = self.where(setting=setting)
+        held_out = [row for row in runs.rows if row.get("val_split", TEST_IMAGES) != TEST_IMAGES]
+        if any(row["outcome"] in RESULTS for row in held_out):
+            runs.rows = held_out
         hashes = {row["config_hash"] for row in runs.rows if row["outcome"] in RESULTS}
         if len(hashes) > 1:
             self.gaps.note(
@@ -82,6 +88,10 @@ class Runs:
         if not rows:
             self.gaps.note(f"{self.title} has no run with {what}")
         return Runs(rows, f"{self.title}, {what}", self.gaps)
+
+    def val_split(self) -> str:
+        """Return what the runs were validated on, such as `5000 of train`."""
+        return ", ".join(dict.fromkeys(row.get("val_split", TEST_IMAGES) for row in self.rows))
 
     def settings(self) -> list[str]:
         """Return the names of the settings, in the table's order."""

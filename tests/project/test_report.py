@@ -109,19 +109,20 @@ def test_the_report_is_made_of_committed_data(report_command: Command, data: Pat
     # Five seeds of 0.900 to 0.904.
     every = "0.900, 0.901, 0.902, 0.903, 0.904"
     assert (
-        "| the same, our recipe | `configs/infogan_mnist.yaml` | c_cat, c_cont1, c_cont2, z "
-        f"| g = G(z, c) | 1 | 5,000 | 5 finished | 0.902 ± 0.002 | {every} "
+        "| InfoGAN with a clustering term and augmentation (ours) | `configs/infogan_mnist.yaml` "
+        "| c_cat, c_cont1, c_cont2, z "
+        f"| g = G(z, c) | 1 | 5,000 | test images | 5 finished | 0.902 ± 0.002 | {every} "
         "| 0.802 ± 0.002 | 1.90 ± 0.00 |"
     ) in text.splitlines()
     (vanilla,) = [line for line in text.splitlines() if "`configs/vanilla_gan_mnist.yaml`" in line]
-    assert vanilla.endswith("| z | – | 0 | 5,000 | 3 finished | – | – | – | – |")
+    assert vanilla.endswith("| z | – | 0 | 5,000 | test images | 3 finished | – | – | – | – |")
     assert "1 collapsed (discriminator_won), 2 finished" in text
     assert "no data" not in text and "{{" not in text and "{%" not in text
     for figure in (2, 3, 4, 6):
         assert f"(images/results/figure_{figure}.png)" in text
         assert Image.open(f"docs/images/results/figure_{figure}.png").size[0] >= 300
     tables = [line for line in text.splitlines() if line.startswith("|")]
-    assert len(tables) == 2 * 2 + 19 and {line.count("|") for line in tables} == {12}
+    assert len(tables) == 2 * 2 + 19 and {line.count("|") for line in tables} == {13}
 
 
 def test_what_has_not_run_is_listed_and_answers_nothing(
@@ -140,7 +141,7 @@ def test_what_has_not_run_is_listed_and_answers_nothing(
     assert "infogan_mnist (4 of 5 seeds), infogan_mnist_paper (0 of 3 seeds)" in missing
     assert "`python cli.py study rectangles`: infogan_rectangles_repaired (0 of 5" in missing
     (row,) = [line for line in text.splitlines() if "`configs/vanilla_gan_mnist.yaml`" in line]
-    assert row.endswith("| z | – | 0 | | not run | | | | |")
+    assert row.endswith("| z | – | 0 | | | not run | | | | |")
 
 
 def test_the_rectangles_grid_is_a_table(report_command: Command, data: Path) -> None:
@@ -156,8 +157,13 @@ def test_the_rectangles_grid_is_a_table(report_command: Command, data: Path) -> 
     outcome = report_command()
     assert outcome.code == 0, outcome.err
     text = Path("docs/results.md").read_text()
-    assert "| with | two_10way | annealed | 0 | to 0 | 5,000 | 5 finished | 0.900 ± 0.000 |" in text
-    assert "| without | one_100way | annealed | 62 | to 0 | 5,000 | 3 finished |" in text
+    assert (
+        "| with | two_10way | annealed | 0 | to 0 | 5,000 | test images "
+        "| 5 finished | 0.900 ± 0.000 |" in text
+    )
+    assert (
+        "| without | one_100way | annealed | 62 | to 0 | 5,000 | test images | 3 finished |" in text
+    )
     assert "5 of 5 seeds end with a MIG of 0.9 or more" in text
     assert "`python cli.py study rectangles`" not in text.partition("## Not run yet")[2]
     assert "The runs took 60 minutes." in text
@@ -214,7 +220,10 @@ def test_studies_of_codes_have_sections_of_their_own(report_command: Command, da
     outcome = report_command()
     assert outcome.code == 0, outcome.err
     text = Path("docs/results.md").read_text()
-    five = "| 5 | 300 | 2 finished | 0.400 ± 0.000 | 0.500 ± 0.000 | – | – | – | 1.000 ± 0.000 |"
+    five = (
+        "| 5 | 300 | test images | 2 finished | 0.400 ± 0.000 | 0.500 ± 0.000 "
+        "| – | – | – | 1.000 ± 0.000 |"
+    )
     assert five in text.splitlines()
     assert "with 5, 0.500 ± 0.000 of the images can be named" in text
     assert "share 0.02 nats by Q's bound; at λ = 1,\n2.17 of 2.30." in text
@@ -234,7 +243,7 @@ def test_further_tables_are_shown(report_command: Command, data: Path) -> None:
     assert outcome.code == 0, outcome.err
     text = Path("docs/results.md").read_text()
     assert "## Further study: further" in text and "study: augment" not in text
-    assert "| x-2 | 9 | 1 nan | – | – | – | – | 0.50 | – |" in text.splitlines()
+    assert "| x-2 | 9 | test images | 1 nan | – | – | – | – | 0.50 | – |" in text.splitlines()
     assert "a classifier gets 0.850 ± 0.071 from them alone" in text
 
 
@@ -412,3 +421,12 @@ def test_pictures_are_joined_below_their_captions(tmp_path: Path) -> None:
     assert joined.shape[0] == 24 + 30 + 10 + 24 + 20
     assert (joined[24:54, :40] == 10).all() and (joined[88:108, :60] == 200).all()
     assert joined[:24].min() < 100 and (joined[24:54, 60:] == 255).all()
+
+
+def test_runs_validated_on_the_test_images_leave_as_others_come() -> None:
+    old, new = {"val_split": "test images"}, {"val_split": "5000 of train"}
+    mixed = runs({"x": 1, "seed": 0, "config_hash": "1", **old}, {"x": 3, "seed": 1, **new})
+    assert mixed.of("a").values("x") == [3.0] and mixed.of("a").val_split() == "5000 of train"
+    crashed = runs({"x": 1, "seed": 0, **old}, {"seed": 1, **new, "outcome": "crashed"})
+    assert crashed.of("a").values("x") == [1.0]
+    assert runs({"x": 1}).of("a").val_split() == "test images"
