@@ -221,6 +221,8 @@ def fake_card() -> Iterator[FakeCard]:
     with (
         patch("torch.cuda.amp.common.amp_definitely_not_available", return_value=False),
         patch("torch.cuda.is_bf16_supported", return_value=True),
+        patch("torch.cuda.mem_get_info", return_value=(2**36, 2**36)),
+        patch("torch.cuda.default_generators", (torch.Generator(),)),
         card.fake,
         card,
         CallsOnCard(),
