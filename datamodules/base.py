@@ -2,7 +2,8 @@
 
 import copy
 import os
-from typing import Self
+from collections.abc import Sequence
+from typing import Literal, Self, get_args
 
 import pytorch_lightning as pl
 import torch
@@ -11,17 +12,20 @@ from torch import Tensor
 
 from datamodules.errors import DataError
 from datamodules.factors import Factor
-from datamodules.loader import Batch, BatchLoader, BatchSource, TensorSource
+from datamodules.loader import Batch, BatchLoader, BatchSource, JoinedSource, TensorSource
 
 __all__ = ["DataError", "ImageDataModule"]
+
+Split = Literal["train", "val", "test"]
+PredictSplit = Literal["train", "val", "test", "all"]
 
 
 class ImageDataModule(pl.LightningDataModule):
     """Deliver float images in [0, 1]: for training alone, for evaluation with their factors.
 
-    A subclass sets `factors`, `image_shape` (C, H, W) and, in `setup`, the sources that a stage
-    needs: `train_source` and `val_source` for `fit`, `val_source` for `validate`, `test_source` for
-    `test` and `predict`. No image is in two of them; an empty `val_source` means no validation.
+    A subclass sets `factors`, `image_shape` (C, H, W) and, in `setup`, the sources of the splits
+    that `splits_of(stage)` names: `train_source`, `val_source`, `test_source`. No image is in two
+    of them; an empty `val_source` means no validation.
 
     Args:
         batch_size: Training images a batch and process; the paper's is 128.
@@ -29,9 +33,10 @@ class ImageDataModule(pl.LightningDataModule):
         drop_last: Whether training leaves out a last, smaller batch.
         seed: Fixes the order of the training images; null uses `seed_everything`'s, else 0.
         labelled: Whether training delivers the factors too, for a classifier; a GAN needs none.
+        predict_split: Images that `predict` reads: `train`, `val`, `test` or `all` of them.
 
     Raises:
-        ValueError: If a batch size is below 1 or the seed negative.
+        ValueError: If a batch size is below 1, the seed negative or the split unknown.
     """
 
     factors: tuple[Factor, ...]
@@ -46,6 +51,7 @@ class ImageDataModule(pl.LightningDataModule):
         drop_last: bool = True,
         seed: int | None = None,
         labelled: bool = False,
+        predict_split: PredictSplit = "test",
     ) -> None:
         super().__init__()
         for name, size in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
@@ -53,6 +59,10 @@ class ImageDataModule(pl.LightningDataModule):
                 raise ValueError(f"{name}={size} must be at least 1; choose a number such as 128")
         if seed is not None and seed < 0:
             raise ValueError(f"seed={seed} must not be negative; use 0 or more, or null")
+        if predict_split not in get_args(PredictSplit):
+            choices = ", ".join(get_args(PredictSplit))
+            raise ValueError(f"predict_split={predict_split!r} is unknown; choose from {choices}")
+        self.predict_split: PredictSplit = predict_split
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.drop_last = drop_last
@@ -61,6 +71,8 @@ class ImageDataModule(pl.LightningDataModule):
         self.train_source: BatchSource | None = None
         self.val_source: BatchSource | None = None
         self.test_source: BatchSource | None = None
+        # By split, where an image's name is not its number in the split.
+        self.image_names: dict[Split, Sequence[str]] = {}
 
     @property
     def val_split(self) -> str:
@@ -70,6 +82,23 @@ class ImageDataModule(pl.LightningDataModule):
     def fingerprint(self) -> str:
         """Return a short name of the data: equal exactly if the images and factors are."""
         raise NotImplementedError(f"{type(self).__name__} must override fingerprint()")
+
+    def splits_of(self, stage: str) -> tuple[Split, ...]:
+        """Return the splits that `fit`, `validate`, `test` or `predict` reads."""
+        if stage == "predict":
+            return get_args(Split) if self.predict_split == "all" else (self.predict_split,)
+        of_stages: dict[str, tuple[Split, ...]] = {"fit": ("train", "val"), "validate": ("val",)}
+        return of_stages.get(stage, ("test",))
+
+    @property
+    def predicted_images(self) -> list[tuple[str, str]]:
+        """Return split and name of every image that `predict` reads, in its order."""
+        predicted = []
+        for split in self.splits_of("predict"):
+            size = len(self._ready(getattr(self, f"{split}_source"), "predict"))
+            names = self.image_names.get(split) or map(str, range(size))
+            predicted += [(str(split), name) for name in names]
+        return predicted
 
     def with_all_labels(self) -> Self:
         """Return a copy that trains on all but the test images and delivers their factors.
@@ -123,8 +152,16 @@ class ImageDataModule(pl.LightningDataModule):
         return self._eval_loader(self._ready(self.test_source, "test"))
 
     def predict_dataloader(self) -> BatchLoader:
-        """Return the batches of `test_dataloader`."""
-        return self._eval_loader(self._ready(self.test_source, "predict"))
+        """Return batches of the images of `predict_split`, each image once, in order."""
+        splits = self.splits_of("predict")
+        sources = [self._ready(getattr(self, f"{split}_source"), "predict") for split in splits]
+        source = sources[0] if len(sources) == 1 else JoinedSource(sources)
+        if not len(source):
+            raise DataError(
+                f"predict_split={self.predict_split}, but {type(self).__name__} holds out no"
+                " validation images; choose another split"
+            )
+        return self._eval_loader(source)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Convert images from bytes to float32 in [0, 1], on the device they are on."""

@@ -9,7 +9,7 @@ import torch
 from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor
 
-from datamodules.base import ImageDataModule
+from datamodules.base import ImageDataModule, PredictSplit, Split
 from datamodules.deep_pictures import deepest
 from datamodules.errors import DataError
 from datamodules.factors import Factor
@@ -59,6 +59,7 @@ class ImageFolderDataModule(ImageDataModule):
         seed: Fixes the order of the training images; null uses `seed_everything`'s, else 0.
         labelled: Whether training delivers the classes too, for a classifier; a GAN needs none.
         test_share: Share of the files that is held out for test, at least two files; 0 for no test.
+        predict_split: Images that `predict` reads: `train`, `val`, `test` or `all` of them.
 
     Raises:
         DataError: If the folder holds no pictures, or files cannot be read and that is refused.
@@ -81,8 +82,9 @@ class ImageFolderDataModule(ImageDataModule):
         seed: int | None = None,
         labelled: bool = False,
         test_share: float = 0.1,
+        predict_split: PredictSplit = "test",
     ) -> None:
-        super().__init__(batch_size, eval_batch_size, drop_last, seed, labelled)
+        super().__init__(batch_size, eval_batch_size, drop_last, seed, labelled, predict_split)
         if image_size < 4 or image_size % 4:
             raise ValueError(
                 f"image_size={image_size} must be a positive multiple of 4, such as 32 or 64"
@@ -147,7 +149,7 @@ class ImageFolderDataModule(ImageDataModule):
 
     def setup(self, stage: str) -> None:
         """Decode the pictures of the splits that the stage needs, each once."""
-        splits = {"fit": ("train", "val"), "validate": ("val",)}.get(stage, ("test",))
+        splits = self.splits_of(stage)
         wanted = [split for split in splits if getattr(self, f"{split}_source") is None]
         if not wanted:
             return
@@ -159,6 +161,7 @@ class ImageFolderDataModule(ImageDataModule):
             source = TensorSource(images[chosen], factors[chosen] if with_factors else None)
             self._check_size(split, len(source))
             setattr(self, f"{split}_source", source)
+            self.image_names[split] = [self._name(number) for number in read[chosen].tolist()]
         sizes = {split: len(getattr(self, f"{split}_source")) for split in splits}
         counts = " and ".join(f"{size} {_IN_WORDS[split]}" for split, size in sizes.items())
         classes = f"{len(self.class_names)} classes" if self.class_names else "no classes"
@@ -170,13 +173,14 @@ class ImageFolderDataModule(ImageDataModule):
 
     def _check_size(self, split: str, size: int) -> None:
         """Refuse a split that is too small to be used."""
-        # Two, because code accuracy names the categories on one half and scores them on the other.
-        least = {"train": 1, "val": 2 if self.val_share else 0, "test": 2}[split]
+        # Two, because code accuracy names the categories on one half and scores them on the other,
+        # and batch normalisation needs two.
+        least = {"train": 2, "val": 2 if self.val_share else 0, "test": 2}[split]
         if size < least:
             raise DataError(
                 f"data_dir={self.folder} gives {size} {_IN_WORDS[split]} pictures with"
-                f" val_share={self.val_share} and test_share={self.test_share}; at least {least} is"
-                " needed: add pictures or change the shares"
+                f" val_share={self.val_share} and test_share={self.test_share}; at least {least}"
+                " are needed: add pictures or change the shares"
             )
 
     def _class_factor(self) -> tuple[Factor, ...]:
@@ -184,9 +188,13 @@ class ImageFolderDataModule(ImageDataModule):
         number = len(names)
         return (Factor("class", number, 0, number - 1, names),) if number else ()
 
-    def _split(self) -> dict[str, list[int]]:
+    def _name(self, number: int) -> str:
+        """Return a file's path relative to the folder."""
+        return self.listing.paths[number].relative_to(self.folder).as_posix()
+
+    def _split(self) -> dict[Split, list[int]]:
         """Return the numbers of the files of each split, in the files' order."""
-        names = [path.relative_to(self.folder).as_posix() for path in self.listing.paths]
+        names = [self._name(number) for number in range(len(self.listing.paths))]
         return split_by_name(names, self.val_share, self.test_share, self.split_seed)
 
     def _decode(self, numbers: list[int]) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,13 +1,15 @@
 """Draw batches in one process, in an order that a checkpoint can continue."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor, distributed
+
+from datamodules.errors import DataError
 
 Batch = Tensor | tuple[Tensor, Tensor]
 
@@ -74,6 +76,32 @@ class TensorSource:
         return TensorSource(self.images.to(device), factors)
 
 
+class JoinedSource:
+    """Put sources one after another, without their factors.
+
+    Args:
+        sources: The sources.
+    """
+
+    def __init__(self, sources: Sequence[BatchSource]) -> None:
+        self.sources = list(sources)
+
+    def __len__(self) -> int:
+        """Return the number of images of all sources."""
+        return sum(map(len, self.sources))
+
+    def fetch(self, indices: Tensor, rng: np.random.Generator) -> Tensor:
+        """Return the images of ascending numbers that count through all sources."""
+        parts, first = [], 0
+        for source in self.sources:
+            own = indices[(indices >= first) & (indices < first + len(source))] - first
+            first += len(source)
+            if len(own):
+                batch = source.fetch(own, rng)
+                parts.append(batch if isinstance(batch, Tensor) else batch[0])
+        return torch.cat(parts)
+
+
 def rank_and_world_size() -> tuple[int, int]:
     """Return this process's rank and the number of ranks; (0, 1) outside a process group."""
     if distributed.is_available() and distributed.is_initialized():
@@ -85,7 +113,8 @@ class BatchLoader:
     """Iterate over one rank's share of a source, without workers and without per-image Python.
 
     Training (`shuffle=True`) reorders by (seed, epoch); all ranks get equally many batches, of
-    equal sizes: with `drop_last=False` by repeating at most one image a rank. Evaluation
+    equal sizes: with `drop_last=False` by repeating at most one image a rank, and the last but one
+    leaves the last an image where it would have one alone. Evaluation
     (`shuffle=False`) repeats none: rank r gets images r::world_size, in order, every time with
     the same `rng`. Ranks then still agree on the number of batches (one that is an image short
     splits its last batch), except where a rank has fewer images than others have batches
@@ -150,13 +179,17 @@ class BatchLoader:
         # iterators that it never uses, and others before it announces the epoch.
         rank, world_size = rank_and_world_size()
         num_images, num_batches = self._share()
+        # Of one image, batch normalisation has no variance to divide by.
+        least = 2 if self.shuffle and num_images >= 2 * num_batches else 1
         order = self._order(num_images, rank, world_size)
         epoch = self.epoch if self.shuffle else 0
         first_batch, self._first_batch, self._is_resuming = self._first_batch, 0, False
         for batch in range(first_batch, num_batches):
-            # Every batch to come keeps at least one image.
-            start = min(batch * self.batch_size, num_images - (num_batches - batch))
-            stop = min((batch + 1) * self.batch_size, num_images - (num_batches - batch - 1))
+            # Every batch to come keeps its least number of images.
+            start = min(batch * self.batch_size, num_images - least * (num_batches - batch))
+            stop = min(
+                (batch + 1) * self.batch_size, num_images - least * (num_batches - batch - 1)
+            )
             indices = order[start:stop].long()
             # The order uses the key (epoch,): a key of another length is another stream.
             key = np.random.SeedSequence(self.seed, spawn_key=(epoch, rank, batch))
@@ -203,7 +236,7 @@ class BatchLoader:
         if self.drop_last:
             num_batches = total // (self.batch_size * world_size)
             if num_batches == 0:
-                raise ValueError(
+                raise DataError(
                     f"batch_size={self.batch_size} on {world_size} rank(s) leaves no full batch of"
                     f" {total} images; lower batch_size or set drop_last to false"
                 )

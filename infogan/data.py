@@ -6,6 +6,8 @@ from typing import Any, NamedTuple, Protocol, TypedDict, runtime_checkable
 import pytorch_lightning as pl
 from torch import Tensor
 
+from infogan.errors import ConfigurationError
+
 
 @runtime_checkable
 class Invertible(Protocol):
@@ -56,6 +58,7 @@ class RunData:
         datamodule: The datamodule; None where the trainer was given loaders.
         factors: The columns of the factors; empty for data without any.
         image_shape: Channels, height and width; None if not told.
+        batch_size: Training images a batch and process; None if not told.
         val_split: What validation looks at, such as `5000 of train`; None if not told.
         shows_strokes: Whether the images are bright strokes on dark.
     """
@@ -63,6 +66,7 @@ class RunData:
     datamodule: Any = None
     factors: tuple[DataFactor, ...] = ()
     image_shape: tuple[int, ...] | None = None
+    batch_size: int | None = None
     val_split: str | None = None
     shows_strokes: bool = False
 
@@ -73,9 +77,27 @@ class RunData:
         return None if told is None else told()
 
     @property
+    def predicted_images(self) -> list[tuple[str, str]] | None:
+        """Return split and name of every image that `predict` reads, in order; None if not told."""
+        return getattr(self.datamodule, "predicted_images", None)
+
+    @property
     def discrete_factors(self) -> dict[int, DataFactor]:
         """Return the discrete factors by their column."""
         return {i: f for i, f in enumerate(self.factors) if f.num_values is not None}
+
+
+def check_batch_norm(data: RunData) -> None:
+    """Refuse training batches of one image, of which batch normalisation has no variance.
+
+    Raises:
+        ConfigurationError: If the data's batches hold one image.
+    """
+    if data.batch_size is not None and data.batch_size < 2:
+        raise ConfigurationError(
+            f"batch_size={data.batch_size} of the data: the networks' batch normalisation needs at "
+            "least 2 images a batch; choose 2 or more"
+        )
 
 
 def data_of(trainer: pl.Trainer) -> RunData:
@@ -93,6 +115,7 @@ def told_by(datamodule: Any) -> RunData:
             for factor in getattr(datamodule, "factors", ())
         ),
         image_shape=None if shape is None else tuple(shape),
+        batch_size=getattr(datamodule, "batch_size", None),
         val_split=getattr(datamodule, "val_split", None),
         shows_strokes=getattr(datamodule, "shows_strokes", False),
     )

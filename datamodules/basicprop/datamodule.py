@@ -5,7 +5,7 @@ import hashlib
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from datamodules.base import ImageDataModule
+from datamodules.base import ImageDataModule, PredictSplit
 from datamodules.basicprop.geometry import Noise
 from datamodules.basicprop.sources import RenderSource, Split, fixed_set
 from datamodules.basicprop.variants import VariantName, get_variant
@@ -45,6 +45,7 @@ class BasicPropDataModule(ImageDataModule):
             `seed_everything`'s, else 0.
         labelled: Whether training delivers the factors too, for a classifier; a GAN needs none.
         val_size: Images in the validation set; 0 for no validation.
+        predict_split: Images that `predict` reads: `train`, `val`, `test` or `all` of them.
 
     Raises:
         ValueError: If the variant is unknown, a size is too small or a seed negative.
@@ -66,8 +67,14 @@ class BasicPropDataModule(ImageDataModule):
         seed: int | None = None,
         labelled: bool = False,
         val_size: int = 5_000,
+        predict_split: PredictSplit = "test",
     ) -> None:
-        super().__init__(batch_size, eval_batch_size, drop_last, seed, labelled)
+        super().__init__(batch_size, eval_batch_size, drop_last, seed, labelled, predict_split)
+        if on_the_fly and predict_split in ("train", "all"):
+            raise ValueError(
+                f"predict_split={predict_split} with on_the_fly=true: there is no training set to"
+                " read, as no image comes twice; choose val or test"
+            )
         for name, size in (("train_size", train_size), ("eval_size", eval_size)):
             if size < 1:
                 raise ValueError(f"{name}={size} must be at least 1; choose a number such as 10000")
@@ -135,11 +142,12 @@ class BasicPropDataModule(ImageDataModule):
 
     def setup(self, stage: str) -> None:
         """Render what the stage needs: the training and validation sets, or the test set."""
-        if stage == "fit" and self.train_source is None:
+        splits = self.splits_of(stage)
+        if "train" in splits and self.train_source is None:
             self.train_source = self._training_source()
-        if stage in ("fit", "validate") and self.val_source is None:
+        if "val" in splits and self.val_source is None:
             self.val_source = TensorSource(*self._fixed_set("val", self.val_size))
-        if stage in ("test", "predict") and self.test_source is None:
+        if "test" in splits and self.test_source is None:
             self.test_source = TensorSource(*self._fixed_set("test", self.eval_size))
 
     def _training_source(self) -> BatchSource:

@@ -3,15 +3,18 @@
 from infogan.latents.code import LatentCode
 from infogan.latents.continuous import ContinuousCode, NormalCode, UniformCode
 from infogan.latents.discrete import BernoulliCode, CategoricalCode
+from infogan.latents.reading import CodeReading, posterior_probabilities
 from infogan.latents.spec import LatentSpec, code_names
 
 __all__ = [
     "BernoulliCode",
     "CategoricalCode",
+    "CodeReading",
     "ContinuousCode",
     "LatentCode",
     "LatentSpec",
     "NormalCode",
     "UniformCode",
     "code_names",
+    "posterior_probabilities",
 ]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torchmetrics.classification import MulticlassAccuracy
 
-from infogan.data import data_of
+from infogan.data import check_batch_norm, data_of
 from infogan.differentiable_augmentation import DifferentiableAugmentation
 from infogan.errors import ConfigurationError
 from infogan.modules.optimizers import usable
@@ -106,6 +106,8 @@ class ClassifierModule(pl.LightningModule):
     def setup(self, stage: str) -> None:
         """Check that the data fits the network."""
         data = data_of(self.trainer)
+        if stage == "fit":
+            check_batch_norm(data)
         shape = data.image_shape
         if shape is not None and shape != self.image_shape:
             raise ConfigurationError(

@@ -11,7 +11,7 @@ from pytorch_lightning.cli import OptimizerCallable
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from infogan.data import Evaluated, data_of
+from infogan.data import Evaluated, check_batch_norm, data_of
 from infogan.differentiable_augmentation import DifferentiableAugmentation
 from infogan.errors import ConfigurationError, check_at_least, check_range
 from infogan.latents import LatentCode, LatentSpec
@@ -241,6 +241,7 @@ class GANModule(ManualModule, ABC):
     def on_fit_start(self) -> None:
         """Fix the run's seed and check that the data fits the networks."""
         super().on_fit_start()
+        check_batch_norm(data_of(self.trainer))
         data_shape = data_of(self.trainer).image_shape
         if data_shape is not None and data_shape != self.image_shape:
             raise ConfigurationError(

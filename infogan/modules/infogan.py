@@ -9,7 +9,7 @@ from torch import Tensor
 
 from infogan.data import data_of
 from infogan.errors import check_at_least
-from infogan.latents import CategoricalCode, LatentCode
+from infogan.latents import CategoricalCode, CodeReading, LatentCode, posterior_probabilities
 from infogan.metrics.codes import CodeScores
 from infogan.modules.gan import GANModule
 from infogan.objectives import Information, code_information
@@ -188,10 +188,15 @@ class InfoGANModule(GANModule):
         self.code_scores.reset()
         self.log_dict(scores)
 
-    def predict_step(self, batch: Any, batch_idx: int) -> tuple[Tensor, ...]:
-        """Return the most probable value of every code, (batch, code.dim) each."""
+    def predict_step(self, batch: Any, batch_idx: int) -> CodeReading:
+        """Return what Q reads from each image of a batch, with or without factors."""
         images = batch[0] if isinstance(batch, tuple | list) else batch
-        return self.posterior_modes(self.recognize(images))
+        parameters = self.recognize(images)
+        probabilities = (
+            posterior_probabilities(code, of_code) if code.is_discrete else None
+            for code, of_code in zip(self.latents.codes, parameters, strict=True)
+        )
+        return CodeReading(self.posterior_modes(parameters), tuple(probabilities))
 
 
 class EncoderLossModule(InfoGANModule):

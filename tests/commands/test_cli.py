@@ -158,8 +158,7 @@ def test_a_checkpoint_is_scored_and_read_without_its_yaml(command: Command) -> N
     tested = command("test", "--ckpt_path", checkpoint, *TINY_TEST)
     assert tested.code == 0
     scores = rows(Path("runs/infogan_mnist/test/version_0"))[0]
-    validated = [row for row in rows(RUN) if row["val/nmi"]][0]
-    assert scores["test/nmi"] == validated["val/nmi"]
+    assert 0 <= float(scores["test/nmi"]) <= 1 and not any(s.startswith("val/") for s in scores)
     assert "test/code_accuracy" in tested.out
     everything = ("mig", "sap", "fid", "fid_real", "class_consistency", "mi", "probe_linear")
     assert {f"test/{name}" for name in everything} <= scores.keys()
@@ -172,7 +171,11 @@ def test_a_checkpoint_is_scored_and_read_without_its_yaml(command: Command) -> N
     assert f"codes       {codes}" in predicted.out
     table = list(csv.DictReader(codes.open(newline="")))
     assert len(table) == 100 and table[99]["image"] == "99"
-    assert {int(row["categorical0"]) for row in table} <= set(range(10))
+    assert {row["split"] for row in table} == {"test"}
+    for row in table:
+        shares = [float(row[f"categorical0={value}"]) for value in range(10)]
+        assert abs(sum(shares) - 1) < 1e-4
+        assert shares[int(row["categorical0"])] == max(shares)
     module = InfoGANModule.load_from_checkpoint(checkpoint, weights_only=True)
     assert module.latents.dim == 74
 

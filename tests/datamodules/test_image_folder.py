@@ -1,5 +1,6 @@
 """ImageFolderDataModule: every kind of file that a folder holds, as a model receives it."""
 
+import csv
 import os
 import threading
 from collections.abc import Callable
@@ -196,7 +197,10 @@ def test_a_folder_has_one_depth(tmp_path: Path, caplog: pytest.LogCaptureFixture
         (["0.png", "cat/0.png"], "both beside its sub-folders .0.png. and in them .cat."),
         (["train/a/0.png", "val/a/0.png"], "sub-folders train, val, which are splits"),
         (["Training/0.png", "TESTING/0.png"], "sub-folders TESTING, Training, which are splits"),
-        (["0.png", "1.png"], "gives 0 training pictures with val_share=0.2 and test_share=0.0"),
+        (
+            ["0.png", "1.png"],
+            "gives 0 training .* and test_share=0.0; at least 2",
+        ),
     ],
 )
 def test_folders_that_cannot_be_used(tmp_path: Path, files: list[str], message: str) -> None:
@@ -352,4 +356,37 @@ def test_every_verb_of_lightning_runs_without_classes(
     (scores,) = trainer().test(module, datamodule=datamodule, verbose=False)
     assert 0 < scores["test/d_real"] < 1
     predictions: Any = trainer().predict(module, datamodule=datamodule)
-    assert predictions[0][0].shape == (len(datamodule.test_source), 4)  # type: ignore[arg-type]
+    assert predictions[0].modes[0].shape == (len(datamodule.test_source), 4)  # type: ignore[arg-type]
+
+
+def test_predict_names_the_files_of_the_chosen_split(command: Command) -> None:
+    write_classes(Path("pictures"))
+    small = [f"--data.init_args.{o}" for o in ("image_channels=1", "image_size=8", "batch_size=8")]
+    small += ["--model.init_args.image_channels=1", "--model.init_args.image_size=8"]
+    tiny = [option for option in TINY if "batch_size" not in option]
+    assert command("fit", "-c", "infogan_image_folder.yaml", *tiny, *small).code == 0
+    (checkpoint,) = Path("runs").rglob("last.ckpt")
+    predict = ("predict", "--ckpt_path", str(checkpoint), "--wandb=disabled")
+    for number, split in enumerate(("all", "val")):
+        assert command(*predict, f"--data.init_args.predict_split={split}").code == 0
+        folder = Path(f"runs/infogan_image_folder/predict/version_{number}")
+        with (folder / "codes.csv").open(newline="") as file:
+            table = list(csv.DictReader(file))
+        files = {row["image"] for row in table}
+        assert len(files) == len(table)
+        everything = {str(p.relative_to("pictures")) for p in Path("pictures").rglob("*.png")}
+        assert files == everything if split == "all" else files < everything
+        splits = {row["split"] for row in table}
+        assert splits == ({"train", "val", "test"} if split == "all" else {"val"})
+    wrong = command(*predict, "--data.init_args.predict_split=training")
+    assert wrong.code == 2 and "predict_split" in wrong.errors[0]
+
+
+def test_fewer_pictures_than_a_batch_are_one_line(command: Command) -> None:
+    write_classes(Path("pictures"), 4)
+    fit = ("fit", "-c", "infogan_image_folder.yaml", *TINY)
+    for size, said in ((64, "leaves no full batch"), (1, "needs at least 2 images a batch")):
+        outcome = command(*fit, f"--data.init_args.batch_size={size}")
+        assert outcome.code == 2
+        (line,) = outcome.errors
+        assert f"batch_size={size}" in line and said in line

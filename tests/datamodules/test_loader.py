@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from datamodules import BatchLoader, TensorSource
+from datamodules.loader import JoinedSource
 
 NUM_IMAGES = 23
 
@@ -213,3 +214,21 @@ def test_state_of_other_settings_is_warned_about() -> None:
     next(iter(loader))
     with pytest.warns(UserWarning, match="seed 3 -> 4, batch_size 4 -> 2"):
         training_loader(batch_size=2, seed=4).load_state_dict(loader.state_dict())
+
+
+@pytest.mark.parametrize(("total", "sizes"), [(37, [35, 2]), (38, [36, 2]), (73, [36, 35, 2])])
+def test_no_training_batch_holds_one_image(total: int, sizes: list[int]) -> None:
+    source = TensorSource(torch.arange(total).reshape(-1, 1, 1, 1))
+    loader = BatchLoader(source, 36, shuffle=True, drop_last=False, seed=0)
+    batches = list(loader)
+    assert [len(batch) for batch in batches] == sizes
+    images = torch.cat([batch for batch in batches if isinstance(batch, Tensor)])
+    assert sorted(images.flatten().tolist()) == list(range(total))
+
+
+def test_joined_sources_count_through() -> None:
+    images = torch.arange(10).reshape(-1, 1, 1, 1)
+    source = JoinedSource([TensorSource(images[:4]), TensorSource(images[4:], torch.zeros(6, 2))])
+    assert len(source) == 10
+    fetched = source.fetch(torch.tensor([1, 3, 4, 9]), np.random.default_rng(0))
+    assert fetched.flatten().tolist() == [1, 3, 4, 9]

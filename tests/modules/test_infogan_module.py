@@ -188,17 +188,27 @@ def test_recognize_gives_the_parameters_by_code(build: Build, batches: Batches) 
 def test_predict_reads_every_code(
     with_factors: bool, build: Build, batches: Batches, trainer: Callable[..., pl.Trainer]
 ) -> None:
-    """`predict` gives the most probable code values, with or without factors in the batch."""
+    """`predict` gives the most probable code values, with or without factors in the batch.
+
+    Of discrete codes it gives all values' probabilities, too.
+    """
     module = build(codes=CODES)
     images = batches(2)
     loader: Any = [(x, torch.zeros(16, 1)) if with_factors else x for x in images]
     results = trainer().predict(module, torch.utils.data.DataLoader(loader, batch_size=None))
     assert results is not None
     module.eval()
-    for x, values in zip(images, results, strict=True):
+    for x, reading in zip(images, results, strict=True):
+        values = reading.modes
         assert [tuple(value.shape) for value in values] == [(16, 4), (16, 1), (16, 1), (16, 1)]
         for code, value, parameters in zip(CODES, values, module.recognize(x), strict=True):
             assert torch.equal(value, code.posterior_mode(parameters))
+        for code, value, shares in zip(CODES, values, reading.probabilities, strict=True):
+            assert (shares is not None) == code.is_discrete
+            if shares is not None:
+                torch.testing.assert_close(shares.sum(dim=1), torch.ones(16))
+                best = code.traverse(2)[shares.argmax(dim=1)]
+                assert torch.equal(best, value)
 
 
 def test_generate_gives_images(build: Build) -> None:
