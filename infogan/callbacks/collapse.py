@@ -11,7 +11,6 @@ from torch import Tensor
 from infogan.callbacks.stopping import Outcome, StoppingCallback
 from infogan.errors import check_at_least
 from infogan.modules.gan import GANModule
-from infogan.modules.manual import mean_over_ranks
 
 
 class Signs(NamedTuple):
@@ -110,7 +109,7 @@ class CollapseStopping(StoppingCallback):
     ) -> None:
         """Save the window's means over the ranks: it stops a resumed run where it would have."""
         checkpoint["collapse_window"] = {
-            name: mean_over_ranks(torch.stack(list(values)))
+            name: trainer.strategy.reduce(torch.stack(list(values)), reduce_op="mean")
             for name, values in (("recorded", self.recorded), ("probed", self.probed))
             if values
         }

@@ -7,12 +7,12 @@ from torch import Tensor
 
 from infogan.latents import LatentSpec
 from infogan.modules.gan import GANModule
+from infogan.seeding import seeded
 
 
 def fixed_latents(latents: LatentSpec, num_images: int, seed: int) -> Tensor:
     """Return (z, c) that are a function of the seed alone, (num_images, dim)."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return latents.sample(num_images)
 
 

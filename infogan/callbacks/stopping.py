@@ -73,11 +73,12 @@ class StoppingCallback(pl.Callback):
 
 def keep_last_checkpoint(trainer: pl.Trainer) -> str:
     """Forbid a checkpoint of the state that ended the run; name the newest one before it."""
-    paths = []
+    paths: list[str] = []
     for checkpoint in trainer.checkpoint_callbacks:
         if isinstance(checkpoint, ModelCheckpoint):
             checkpoint.save_on_exception = False
-            paths.append(checkpoint.last_model_path or checkpoint.best_model_path)
+        names = ("last_model_path", "best_model_path")
+        paths += [getattr(checkpoint, name, "") for name in names]
     return f"last checkpoint: {next(filter(None, paths), 'none was saved')}"
 
 

@@ -19,6 +19,7 @@ from infogan.pictures.grids import (
     tile,
     to_bytes,
 )
+from infogan.seeding import seeded
 
 
 class LatentTraversal(pl.Callback):
@@ -118,8 +119,7 @@ class LatentTraversal(pl.Callback):
 
     def base_latents(self, module: GANModule) -> Tensor:
         """Return the fixed latents, (num_values * num_columns, dim), leaving all streams alone."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
+        with seeded(self.seed):
             return module.latents.sample(self.num_values * self.num_columns)
 
     def picture(

@@ -4,6 +4,7 @@ import difflib
 import logging
 import os
 import re
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -27,6 +28,7 @@ from infogan.callbacks.predictions import CodeWriter
 from infogan.callbacks.probe import EncoderProbe
 from infogan.callbacks.progress import LossProgressBar, RunSummary
 from infogan.callbacks.quality import SampleQuality
+from infogan.callbacks.resume import ResumedSettings
 from infogan.callbacks.traversal import LatentTraversal
 from infogan.callbacks.validity import SampleValidity
 from infogan.commands.named_checkpoints import (
@@ -35,16 +37,16 @@ from infogan.commands.named_checkpoints import (
     named_checkpoint,
     with_own_config,
 )
+from infogan.commands.old_configs import without_old_options
 from infogan.commands.parser import OptionParser, check_groups, explained
 from infogan.errors import ConfigurationError, as_configuration_error, one_line
 from infogan.files import shipped
 from infogan.loggers import RunFolder, TensorBoardRun, WandbRun, connect
 from infogan.loggers.wandb_run import RunLabels
 from infogan.runtime.checkpoints import CheckpointError, read_checkpoint
-from infogan.runtime.launching import given_topology, with_own_plugins
-from infogan.runtime.precision import native_precision
+from infogan.runtime.settings import complete_settings, validation_interval_as_error
 from infogan.runtime.signals import ignore_usr1
-from infogan.runtime.strategies import check_strategy, register_strategies
+from infogan.runtime.strategies import register_strategies
 
 CONFIG_FOLDER = shipped("configs")
 
@@ -77,7 +79,7 @@ class NamedConfigFile(ActionConfigFile):
     ) -> None:
         """Apply the config file; what is wrong with it names the file."""
         try:
-            super().__call__(parser, cfg, find_config(values), option_string)
+            super().__call__(parser, cfg, without_old_options(find_config(values)), option_string)
         except (ArgumentError, TypeError, ValueError) as error:
             if isinstance(error, ConfigurationError) or "\n" in values:
                 raise
@@ -140,6 +142,7 @@ class InfoGANCLI(LightningCLI):
             }
         )
         parser.add_lightning_class_args(GlobalBatch, "global_batch")
+        parser.add_lightning_class_args(ResumedSettings, "resumed_settings")
         parser.add_lightning_class_args(SampleValidity, "sample_validity")
         parser.add_lightning_class_args(ConfusionMatrix, "confusion")
         parser.add_lightning_class_args(Disentanglement, "disentanglement")
@@ -202,11 +205,7 @@ class InfoGANCLI(LightningCLI):
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         """Choose what the config leaves open; leave out callbacks that the trainer turns off."""
-        check_strategy(config["strategy"])
-        if self.subcommand == "fit" and config["precision"] is None:
-            config["precision"] = native_precision(config["accelerator"])
-        config.update(given_topology())
-        config["plugins"] = with_own_plugins(config["plugins"])
+        complete_settings(config, is_training=self.subcommand == "fit")
         if isinstance(config["logger"], Logger):
             config["logger"] = [config["logger"]]
         if isinstance(config["logger"], list):
@@ -278,11 +277,20 @@ def run(argv: list[str]) -> None:
         {"class_path": "infogan.loggers.RunFolder"},
         {"class_path": "infogan.loggers.WandbRun"},
     ]
-    InfoGANCLI(
-        save_config_callback=LoggedConfig,
-        seed_everything_default=0,
-        trainer_defaults={"logger": loggers, "log_every_n_steps": 10, "num_sanity_val_steps": 0},
-        parser_kwargs={"exit_on_error": False, "prog": "cli.py"},
-        auto_configure_optimizers=False,
-        parser_class=LightningOptionParser,
-    )
+    settings = {"logger": loggers, "log_every_n_steps": 10, "num_sanity_val_steps": 0, "devices": 1}
+    try:
+        with validation_interval_as_error():
+            InfoGANCLI(
+                save_config_callback=LoggedConfig,
+                seed_everything_default=0,
+                trainer_defaults=settings,
+                parser_kwargs={"exit_on_error": False, "prog": "cli.py"},
+                auto_configure_optimizers=False,
+                parser_class=LightningOptionParser,
+            )
+    except SystemExit as leaving:
+        # Before the training, Lightning makes an exit of its own of Ctrl-C, which it then ignores.
+        if isinstance(leaving.__context__, KeyboardInterrupt):
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            raise KeyboardInterrupt from leaving
+        raise

@@ -4,7 +4,9 @@ import argparse
 import difflib
 import importlib
 import re
+import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -160,13 +162,30 @@ def run(action: Callable[[], None]) -> int:
     quiet_third_parties()
     try:
         action()
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
     except Exception as error:
         code = exit_code(error)
+        if code is not None:
+            print("error: " + " ".join(str(error).split()), file=sys.stderr)
+        # A stop and an interruption are agreed upon: all ranks come here.
+        if not hasattr(error, "outcome"):
+            leave_waiting_ranks(error, code)
         if code is None:
             raise
-        print("error: " + " ".join(str(error).split()), file=sys.stderr)
         return code
     return 0
+
+
+def leave_waiting_ranks(error: Exception, code: int | None) -> None:
+    """End this process at once if it is one of several ranks, which may wait for it elsewhere."""
+    from infogan.runtime.launching import has_peers, leave_at_once
+
+    if has_peers():
+        if code is None:
+            traceback.print_exception(error)
+        leave_at_once(code or 1)
 
 
 def import_named_classes() -> None:

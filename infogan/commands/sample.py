@@ -18,6 +18,7 @@ from infogan.files import replacing
 from infogan.latents import LatentCode, LatentSpec, code_names
 from infogan.modules.gan import GANModule
 from infogan.modules.loading import open_gan
+from infogan.seeding import seeded
 
 CodeValue = float | list[float]
 CodeValues = Mapping[int | str, CodeValue]
@@ -86,8 +87,7 @@ def draw_latents(latents: LatentSpec, num_samples: int, codes: CodeValues, seed:
     if not 0 <= seed < 2**32:
         raise ConfigurationError(f"seed={seed} must lie between 0 and {2**32 - 1}")
     values = code_values(latents, codes)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         latent = latents.sample(num_samples)
     for position, columns in enumerate(latents.split_codes(latent)):
         if position in values:

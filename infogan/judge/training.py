@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from infogan.data import told_by
 from infogan.judge.networks import NETWORKS, FeatureClassifier
+from infogan.seeding import seeded
 
 EVAL_BATCH_SIZE = 1000
 
@@ -153,8 +154,7 @@ def _fit(
 def _ordinary_training(seed: int) -> Iterator[None]:
     """Train with gradients on one thread, also from within a test; restore everything after."""
     threads = torch.get_num_threads()
-    with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with torch.inference_mode(False), torch.enable_grad(), seeded(seed):
         torch.set_num_threads(1)
         try:
             yield

@@ -12,6 +12,8 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 from torchmetrics.utilities import dim_zero_cat
 
+from infogan.seeding import seeded
+
 RealFeatures = Float[Tensor, "real features"]
 FakeFeatures = Float[Tensor, "fake features"]
 
@@ -76,8 +78,7 @@ def kernel_distance(real: RealFeatures, fake: FakeFeatures, seed: int = 0) -> fl
         )
     distance.update(real, real=True)
     distance.update(fake, real=False)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return float(distance.compute()[0])
 
 

@@ -50,7 +50,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             raise OSError(
                 cause.errno,
                 f"checkpoint {path} cannot be written ({cause.strerror}), an older one is as it "
-                "was; make room and go on with --ckpt_path last",
+                "was; make room and resume with --ckpt_path last",
             ) from error
 
     def load_checkpoint(

@@ -18,12 +18,12 @@ def slurm_job() -> str | None:
 
 
 def is_to_be_requeued(job: str, signum: signal.Signals) -> bool:
-    """Return whether a job that got a signal shall run again: not if its user cancels it.
+    """Return whether to requeue a job that got a signal: not if its user cancelled it.
 
     Slurm requeues a preempted job only if it does not end by itself within its grace time.
     """
-    if signum == signal.SIGUSR1:
-        return True
+    if signum in (signal.SIGUSR1, signal.SIGINT):
+        return signum == signal.SIGUSR1
     shown = scontrol("show", "job", "--oneliner", job)[0]
     return "PreemptTime=" in shown and "PreemptTime=None" not in shown
 

@@ -1,16 +1,18 @@
 """Data parallelism for modules whose optimizers take turns."""
 
+from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any, Literal, TypeVar
 
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.types import ReduceOp
-from pytorch_lightning.overrides.distributed import _sync_module_states, prepare_for_backward
+from pytorch_lightning.overrides.distributed import prepare_for_backward
 from pytorch_lightning.strategies import DDPStrategy, Strategy, StrategyRegistry
 from pytorch_lightning.trainer.states import TrainerStatus
 from pytorch_lightning.utilities import rank_zero_info
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
+from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
@@ -18,6 +20,8 @@ from infogan.errors import ConfigurationError
 from infogan.runtime.launching import WatchedLauncher
 
 T = TypeVar("T")
+Compression = Literal["bf16", "fp16"]
+HOOKS = {"bf16": default_hooks.bf16_compress_hook, "fp16": default_hooks.fp16_compress_hook}
 
 
 class AlternatingDDPStrategy(DDPStrategy):
@@ -34,6 +38,11 @@ class AlternatingDDPStrategy(DDPStrategy):
             `fork` and `spawn` work from Python.
         find_unused_parameters: Search the graph, for networks of which an update uses a part.
         timeout_minutes: How long a process waits for the others before it fails.
+        compression: Send gradients as `bf16` or `fp16`, half the bytes; null sends them as they
+            are.
+
+    Raises:
+        ValueError: If timeout_minutes is not positive, or there is no such compression.
     """
 
     def __init__(
@@ -42,46 +51,91 @@ class AlternatingDDPStrategy(DDPStrategy):
         start_method: Literal["popen", "spawn", "fork", "forkserver"] = "popen",
         find_unused_parameters: bool = False,
         timeout_minutes: float = 30.0,
+        compression: Compression | None = None,
     ) -> None:
         if not timeout_minutes > 0:
             raise ValueError(f"timeout_minutes must be positive, got {timeout_minutes}")
+        if compression is not None and compression not in HOOKS:
+            raise ValueError(f"compression must be bf16, fp16 or null, got {compression!r}")
         super().__init__(
             process_group_backend=process_group_backend,
             start_method=start_method,
             timeout=timedelta(minutes=timeout_minutes),
-            find_unused_parameters=find_unused_parameters,
         )
+        self.starts_the_command_again = start_method == "popen"
+        self.find_unused_parameters = find_unused_parameters
+        self.compression = compression
+        self.watched: WatchedLauncher | None = None
         self.reducers: list[DistributedDataParallel] = []
 
-    def _configure_launcher(self) -> None:
-        super()._configure_launcher()
-        if self._start_method == "popen":
-            assert self.cluster_environment is not None
-            self._launcher = WatchedLauncher(
-                self.cluster_environment, self.num_processes, self.num_nodes
-            )
+    @property
+    def launcher(self) -> Any:
+        """The launcher: one that watches the processes which it starts, or Lightning's own."""
+        if not self.starts_the_command_again or self.cluster_environment is None:
+            return super().launcher
+        if self.watched is None:
+            environment = self.cluster_environment
+            self.watched = WatchedLauncher(environment, self.num_processes, self.num_nodes)
+        return self.watched
+
+    @property
+    def root_device(self) -> torch.device:
+        """This rank's device: the one that it sees, or that of its number on the machine."""
+        assert self.parallel_devices is not None
+        is_alone = len(self.parallel_devices) == 1
+        return self.parallel_devices[0 if is_alone else self.local_rank]
 
     def setup(self, trainer: pl.Trainer) -> None:
-        """Synchronise batch normalisation where the device can, and set the reducers up."""
-        if self._layer_sync is not None and self.root_device.type == "cpu":
-            self._layer_sync = None
+        """Synchronise batch normalisation where the device can, and set the reducers up.
+
+        Raises:
+            ConfigurationError: If synchronised layers would have to be differentiated twice.
+        """
+        assert self.lightning_module is not None
+        own_layers = dict(self.lightning_module.named_modules())
+        super().setup(trainer)
+        synchronised = [
+            name
+            for name, layer in self.lightning_module.named_modules()
+            if isinstance(layer, nn.SyncBatchNorm)
+        ]
+        if not synchronised:
+            return
+        if self.root_device.type == "cpu":
+            for name in synchronised:
+                self.lightning_module.set_submodule(name, own_layers[name])
             rank_zero_info(
                 "sync_batchnorm: on CPUs, BatchNorm normalises by each process's own batch; "
                 "its running statistics are averaged over the processes"
             )
-        super().setup(trainer)
+        else:
+            check_derivatives(self.lightning_module)
 
     def configure_ddp(self) -> None:
         """Start all ranks from rank 0's weights; the reducers need the optimizers first."""
         assert self.model is not None
-        _sync_module_states(self.model)
+        for tensor in (*self.model.parameters(), *self.model.buffers()):
+            distributed.broadcast(tensor.detach(), src=0)
 
     def setup_optimizers(self, trainer: pl.Trainer) -> None:
         """Create the optimizers, and a reducer for each one's parameters."""
         super().setup_optimizers(trainer)
-        self.reducers = [self._setup_model(Owned(optimizer)) for optimizer in self.optimizers]
-        for reducer in self.reducers:
-            settle(reducer)
+        self.reducers = [self.reducer_of(optimizer) for optimizer in self.optimizers]
+
+    def reducer_of(self, optimizer: Optimizer) -> DistributedDataParallel:
+        """Return what averages the gradients of an optimizer's parameters over the ranks."""
+        on_card = self.root_device.type == "cuda"
+        # https://docs.pytorch.org/docs/stable/notes/cuda.html#usage-with-distributeddataparallel
+        with torch.cuda.stream(torch.cuda.Stream()) if on_card else nullcontext():
+            reducer = DistributedDataParallel(
+                OptimizedParameters(optimizer),
+                device_ids=self.determine_ddp_device_ids(),
+                find_unused_parameters=self.find_unused_parameters,
+            )
+        if self.compression is not None:
+            reducer.register_comm_hook(state=None, hook=HOOKS[self.compression])
+        warm_up_reducer(reducer)
+        return reducer
 
     def pre_backward(self, closure_loss: Tensor) -> None:
         """Make the reducers ready whose parameters this backward pass will reach."""
@@ -90,9 +144,10 @@ class AlternatingDDPStrategy(DDPStrategy):
                 prepare_for_backward(reducer, closure_loss)
 
     def teardown(self) -> None:
-        """Let the reducers go."""
+        """Let the reducers go; after an exception, leave the device, which may wait for others."""
         self.reducers = []
-        super().teardown()
+        if not self.is_interrupted:
+            super().teardown()
 
     # ---- after an exception --------------------------------------------------------------------
     # The other ranks may be anywhere then: whoever waited for them would wait for ever.
@@ -100,7 +155,10 @@ class AlternatingDDPStrategy(DDPStrategy):
     @property
     def is_interrupted(self) -> bool:
         """Whether an exception is ending the run on this rank."""
-        trainer = getattr(self.lightning_module, "_trainer", None)
+        try:
+            trainer = None if self.lightning_module is None else self.lightning_module.trainer
+        except RuntimeError:  # it is not attached to one yet
+            return False
         return trainer is not None and trainer.state.status == TrainerStatus.INTERRUPTED
 
     def barrier(self, *args: Any, **kwargs: Any) -> None:
@@ -124,7 +182,7 @@ class AlternatingDDPStrategy(DDPStrategy):
         return super().reduce(tensor, group, reduce_op)
 
 
-class Owned(nn.Module):
+class OptimizedParameters(nn.Module):
     """Hold what an optimizer updates, for DDP to look after.
 
     Args:
@@ -134,10 +192,10 @@ class Owned(nn.Module):
     def __init__(self, optimizer: Optimizer) -> None:
         super().__init__()
         groups = (group["params"] for group in optimizer.param_groups)
-        self.owned = nn.ParameterList(parameter for group in groups for parameter in group)
+        self.parameters_of_all = nn.ParameterList(p for group in groups for p in group)
 
 
-def settle(reducer: DistributedDataParallel) -> None:
+def warm_up_reducer(reducer: DistributedDataParallel) -> None:
     """Let a reducer lay out its buckets, which it does once, after its first backward pass.
 
     Left to the first real pass, a resumed run would add up the first gradients of three or more
@@ -149,6 +207,20 @@ def settle(reducer: DistributedDataParallel) -> None:
     loss.backward()
     for parameter in parameters:
         parameter.grad = None
+
+
+def check_derivatives(module: nn.Module) -> None:
+    """Refuse synchronised batch normalisation where it would be differentiated twice.
+
+    Raises:
+        ConfigurationError: If the module has such layers and a gradient penalty.
+    """
+    weight = getattr(module, "r1_weight", 0.0)
+    if weight > 0 and any(isinstance(layer, nn.SyncBatchNorm) for layer in module.modules()):
+        raise ConfigurationError(
+            f"r1_weight={weight} with trainer.sync_batchnorm=true: synchronised batch "
+            "normalisation has no second derivative; set trainer.sync_batchnorm to false"
+        )
 
 
 def register_strategies() -> None:
@@ -195,5 +267,6 @@ def check_strategy(strategy: str | Strategy) -> None:
 
 def waits_for_all(strategy: DDPStrategy) -> bool:
     """Return whether a strategy expects a gradient of every parameter in every update."""
-    finds_unused = strategy._ddp_kwargs.get("find_unused_parameters", False)
-    return not (finds_unused or isinstance(strategy, AlternatingDDPStrategy))
+    if isinstance(strategy, AlternatingDDPStrategy):
+        return False
+    return not strategy._ddp_kwargs.get("find_unused_parameters", False)

@@ -193,6 +193,42 @@ def test_other_errors_and_results_pass(launcher: Callable[[str], WatchedLauncher
     assert launcher("exit 0").launch(lambda x: x + 1, 2) == 3
 
 
+BLOCKED_END = """
+import atexit, sys, time
+atexit.register(time.sleep, 1000)
+import logging
+from torch import distributed
+from infogan.commands import main
+from infogan.errors import ConfigurationError
+distributed.is_initialized, distributed.get_world_size = lambda: True, lambda: int(sys.argv[2])
+def fail():
+    logging.getLogger().addHandler(logging.StreamHandler())
+    raise {"defect": ValueError, "input": ConfigurationError}[sys.argv[1]]("my reason")
+sys.exit(main.run(fail))
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "message"),
+    [("defect", 1, "ValueError: my reason"), ("input", 2, "error: my reason")],
+)
+def test_a_rank_that_fails_does_not_wait_for_the_others_at_its_end(
+    kind: str, code: int, message: str
+) -> None:
+    """On GPUs Lightning registers a handler that destroys the process group and waits for all."""
+    command = [sys.executable, "-c", BLOCKED_END, kind, "2"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=LIMIT_SECONDS
+    )
+    assert result.returncode == code
+    assert result.stderr.rstrip().endswith(message)
+    assert ("Traceback" in result.stderr) == (kind == "defect")
+    # A process that nobody waits for ends as any other does.
+    with pytest.raises(subprocess.TimeoutExpired):
+        subprocess.run([*command[:-1], "1"], env=environment, capture_output=True, timeout=15)
+
+
 def test_a_main_process_that_waits_forever_is_ended(
     launcher: Callable[[str], WatchedLauncher], capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,9 +1,11 @@
 """A signal ends all ranks after the same batch, with the state saved; the run then goes on."""
 
+import ctypes
 import os
 import signal
 import stat
 import sys
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -14,14 +16,23 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.environments import LightningEnvironment, SLURMEnvironment
 
+from infogan.callbacks import last_checkpoint
 from infogan.callbacks.collapse import CollapseStopping
+from infogan.callbacks.last_checkpoint import LastCheckpoint
 from infogan.callbacks.progress import update
 from infogan.callbacks.stopping import RunStoppedError
+from infogan.errors import ConfigurationError
 from infogan.loggers.wandb_run import WandbRun
 from infogan.runtime.checkpoints import AtomicCheckpointIO, read_checkpoint
 from infogan.runtime.launching import given_topology, with_own_plugins
-from infogan.runtime.signals import RunInterruptedError, SignalFlag
+from infogan.runtime.signals import (
+    SAME_REQUEST_SECONDS,
+    SIGNALS,
+    RunInterruptedError,
+    SignalFlag,
+)
 from infogan.runtime.slurm import requeue, slurm_job
+from tests import ROOT
 from tests.conftest import TINY, Outcome
 from tests.support.resumable import (
     BATCHES_AN_EPOCH,
@@ -31,6 +42,7 @@ from tests.support.resumable import (
     in_child,
     result,
     run,
+    start,
 )
 from tests.support.small_gan import Script, fit, gan
 
@@ -91,6 +103,7 @@ def references(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Result
     [
         ({}, Send(signal.SIGTERM, 17)),
         ({}, Send(signal.SIGUSR1, BATCHES_AN_EPOCH)),
+        ({}, Send(signal.SIGINT, 3)),
         ({}, Send(signal.SIGTERM, BATCHES_AN_EPOCH, in_validation=True)),
         ({"val_check_interval": 4}, Send(signal.SIGTERM, 14)),
         ({"val_check_interval": 4}, Send(signal.SIGTERM, 14, in_validation=True)),
@@ -106,8 +119,14 @@ def references(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Result
     ),
 )
 def test_an_interrupted_run_ends_as_if_undisturbed(
-    tmp_path: Path, references: Callable[..., Result], settings: dict[str, Any], sent: Send
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    references: Callable[..., Result],
+    settings: dict[str, Any],
+    sent: Send,
 ) -> None:
+    # Several ranks then agree after every batch.
+    monkeypatch.setattr(last_checkpoint, "ANSWER_SECONDS", 0.0)
     assert in_child(interrupted, tmp_path, sent, **settings) == INTERRUPTED
     checkpoint = read_checkpoint(tmp_path / "small/version_0/checkpoints/last.ckpt")
     assert checkpoint["global_step"] == sent.step
@@ -148,29 +167,50 @@ def test_a_killed_rank_of_two_costs_the_epoch_and_nothing_else(
     assert_equal(result(tmp_path), references(devices=2))
 
 
-def test_the_command_says_how_to_go_on_and_its_exit_code_names_the_signal(
-    command: Command,
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_the_command_says_how_to_resume_and_its_exit_code_names_the_signal(
+    command: Command, signum: signal.Signals
 ) -> None:
+    handlers = [signal.getsignal(number) for number in SIGNALS]
     sent = "--trainer.callbacks+=tests.runtime.test_interruption.Send"
     outcome = command(
         *("fit", "--config", "infogan_mnist.yaml", *TINY),
-        *(sent, f"--trainer.callbacks.signum={signal.SIGTERM.value}", "--trainer.callbacks.step=1"),
+        *(sent, f"--trainer.callbacks.signum={signum.value}", "--trainer.callbacks.step=1"),
     )
-    assert outcome.code == 143
+    assert outcome.code == 128 + signum
     (line,) = outcome.errors
     assert line == (
-        "error: run interrupted by SIGTERM at step 1, saved as "
-        "runs/infogan_mnist/version_0/checkpoints/last.ckpt; go on with --ckpt_path last"
+        f"error: run interrupted by {signum.name} at step 1, saved as "
+        "runs/infogan_mnist/version_0/checkpoints/last.ckpt; resume with --ckpt_path last"
     )
-    # The trainer has given the signals back.
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    # The trainer has given the signals back; SIGUSR1 stays ignored in this program.
+    after = [signal.getsignal(number) for number in SIGNALS]
+    assert after == [
+        signal.SIG_IGN if n == signal.SIGUSR1 else h for n, h in zip(SIGNALS, handlers, strict=True)
+    ]
+
+
+def test_ctrl_c_before_the_training_is_one_line(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lightning would end with code 1 and leave the signal ignored."""
+
+    def press(*_: Any, **__: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(LastCheckpoint, "setup", press)
+    outcome = command("fit", "--config", "infogan_mnist.yaml", *TINY)
+    assert outcome.code == 130 and outcome.errors == ["error: interrupted"]
+    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
 
 
 def test_a_forked_helper_does_not_take_the_signal_for_its_own() -> None:
     flag = SignalFlag()
 
     def helper() -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(SAME_REQUEST_SECONDS + 0.1)
         assert flag.received == 0
 
     def main() -> None:
@@ -181,6 +221,79 @@ def test_a_forked_helper_does_not_take_the_signal_for_its_own() -> None:
         assert flag.received == signal.SIGTERM
 
     assert in_child(main) == 0
+
+
+@pytest.mark.parametrize("signum", SIGNALS)
+def test_a_second_signal_ends_the_process_at_once(
+    signum: signal.Signals, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Although it hangs in C, as in a collective, where Python calls no handler."""
+
+    def hang() -> None:
+        SignalFlag().install()
+        libc = ctypes.CDLL(None)
+        mutex = ctypes.create_string_buffer(128)
+        libc.pthread_mutex_lock(mutex)
+        print("ready", flush=True)
+        libc.pthread_mutex_lock(mutex)
+
+    process = start(hang)
+    output = ""
+    while "ready" not in output:
+        output += capfd.readouterr().out
+        time.sleep(0.05)
+    assert process.pid is not None
+    # A launcher may pass on what the terminal has sent as well: that is one request.
+    for _ in range(2):
+        os.kill(process.pid, signum)
+        time.sleep(SAME_REQUEST_SECONDS / 5)
+    time.sleep(SAME_REQUEST_SECONDS)
+    assert process.is_alive()
+    os.kill(process.pid, signum)
+    process.join(5)
+    assert process.exitcode == 128 + signum
+    assert f"error: ended at once by a second {signum.name}" in capfd.readouterr().err
+
+
+def test_signals_that_were_given_back_end_nothing() -> None:
+    """As in a notebook, where the training was the work of one cell."""
+
+    def main() -> None:
+        heard = []
+        SignalFlag().install()
+        os.kill(os.getpid(), signal.SIGTERM)
+        signal.signal(signal.SIGTERM, lambda *_: heard.append(1))
+        time.sleep(SAME_REQUEST_SECONDS + 0.1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.2)
+        assert heard == [1]
+
+    assert in_child(main) == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds_a_batch", "every_n_minutes", "interval"),
+    [(0.01, 10.0, 50), (0.01, None, 50), (2.0, 10.0, 1), (0.01, 0.001, 6), (0.01, 0.0, 1)],
+)
+def test_ranks_agree_on_signals_twice_a_second(
+    monkeypatch: pytest.MonkeyPatch,
+    seconds_a_batch: float,
+    every_n_minutes: float | None,
+    interval: int,
+) -> None:
+    """And as often as a checkpoint within the epoch asks for."""
+
+    class Ten:
+        global_step = 10
+
+    callback = LastCheckpoint(every_n_minutes)
+    callback.agreed_at, callback.agreed_step = 100.0, 0
+    monkeypatch.setattr(
+        "infogan.callbacks.last_checkpoint.time.monotonic", lambda: 100.0 + 10 * seconds_a_batch
+    )
+    ten: Any = Ten()
+    assert callback.next_interval(ten) == pytest.approx(interval, abs=1)
+    assert callback.agreed_step == 10
 
 
 # ---- Slurm and torchrun, as far as it goes without them ----------------------------------------
@@ -270,28 +383,86 @@ SLURM = {
     "SLURM_NTASKS": "8",
     "SLURM_NTASKS_PER_NODE": "4",
     "SLURM_NNODES": "2",
+    "SLURM_STEP_NUM_TASKS": "8",
 }
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "6", "LOCAL_WORLD_SIZE": "2"}
 
 
 @pytest.mark.parametrize(
-    ("environment", "topology"),
+    ("environment", "num_visible", "topology"),
     [
-        ({}, {}),
-        (SLURM, {"num_nodes": 2, "devices": 4}),
-        ({**SLURM, "SLURM_JOB_NAME": "interactive"}, {}),
-        (TORCHRUN, {"num_nodes": 3, "devices": 2}),
+        ({}, 8, {}),
+        (SLURM, 0, {"num_nodes": 2, "devices": 4}),
+        (SLURM, 4, {"num_nodes": 2, "devices": 4}),
+        # --gpus-per-task=1 shows each task its own one.
+        (SLURM, 1, {"num_nodes": 8, "devices": 1}),
+        ({**SLURM, "SLURM_JOB_NAME": "interactive"}, 4, {}),
+        ({"SLURM_NTASKS": "1", "SLURM_JOB_NAME": "train"}, 1, {"num_nodes": 1, "devices": 1}),
+        (TORCHRUN, 2, {"num_nodes": 3, "devices": 2}),
+        (TORCHRUN, 1, {"num_nodes": 6, "devices": 1}),
     ],
-    ids=["none", "slurm", "interactive", "torchrun"],
 )
 def test_the_launcher_rules_over_nodes_and_devices(
-    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], topology: dict[str, int]
+    monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str],
+    num_visible: int,
+    topology: dict[str, int],
 ) -> None:
+    set_environment(monkeypatch, environment)
+    assert given_topology(num_visible) == topology
+
+
+def set_environment(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> None:
+    """Start from no launcher's variables."""
     for name in [n for n in os.environ if n.startswith(("SLURM_", "TORCHELASTIC_"))]:
         monkeypatch.delenv(name)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert given_topology() == topology
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_environment(monkeypatch, SLURM)
+    with pytest.raises(ConfigurationError, match="4 processes a node see 2 GPUs: ask for as many"):
+        given_topology(2)
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"SLURM_NTASKS": "4"},
+        {k: v for k, v in SLURM.items() if "STEP" not in k},
+        # `srun --pty bash` within an allocation of several tasks.
+        {**SLURM, "SLURM_STEP_NUM_TASKS": "1"},
+    ],
+    ids=["shell", "batch script", "interactive step"],
+)
+def test_slurm_without_srun_is_one_line(
+    command: Command, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
+) -> None:
+    """Not half an hour of waiting for tasks that nobody has started."""
+    set_environment(monkeypatch, environment)
+    outcome = command("fit", "--config", "infogan_mnist.yaml", *TINY)
+    (line,) = outcome.errors
+    assert outcome.code == 2
+    assert f"SLURM_NTASKS={environment['SLURM_NTASKS']}, but srun has not started this" in line
+    assert "put `srun` in front of the command" in line
+
+
+def test_tasks_that_nodes_share_unevenly_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    uneven = {**SLURM, "SLURM_NTASKS": "7", "SLURM_STEP_NUM_TASKS": "7"}
+    set_environment(monkeypatch, uneven)
+    with pytest.raises(ConfigurationError, match="SLURM_NTASKS=7 does not divide among"):
+        given_topology()
+
+
+def test_the_script_gives_srun_its_cpus() -> None:
+    """Since Slurm 22.05 srun does not take them from the job."""
+    (line,) = [
+        line
+        for line in (ROOT / "docs/train.sbatch").read_text().split("\n")
+        if line.startswith("srun")
+    ]
+    assert '--cpus-per-task="$SLURM_CPUS_PER_TASK"' in line
 
 
 def test_lightnings_own_requeueing_is_off_in_a_slurm_job(monkeypatch: pytest.MonkeyPatch) -> None:

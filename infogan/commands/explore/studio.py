@@ -14,6 +14,7 @@ from infogan.commands.explore.preparation import border_colour
 from infogan.modules.gan import GANModule
 from infogan.modules.infogan import InfoGANModule
 from infogan.pictures.grids import annotate, tile, to_bytes
+from infogan.seeding import seeded
 
 # Noise draws that one seed stands for: the picture's own and 24 others.
 NUM_DRAWS = 25
@@ -119,8 +120,7 @@ class Studio:
 
     def noise(self, seed: int) -> Tensor:
         """Return the noise draws of a seed, (NUM_DRAWS, noise_dim), leaving all streams alone."""
-        with STREAM, torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with STREAM, seeded(seed):
             return self.module.latents.sample_noise(NUM_DRAWS)
 
     def latents(self, place: Place) -> Tensor:
@@ -131,8 +131,7 @@ class Studio:
 
     def draw_positions(self, seed: int) -> list[float]:
         """Draw every code from its prior."""
-        with STREAM, torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with STREAM, seeded(seed):
             return [control.position(control.code.sample(1)[0]) for control in self.controls]
 
     @torch.no_grad()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from infogan.errors import ConfigurationError
 from infogan.latents import code_names
 from infogan.modules import GANModule, InfoGANModule
+from infogan.seeding import seeded
 
 # Largest difference from torch: absolute up to values of 1, relative above.
 TOLERANCE = 1e-5
@@ -45,8 +46,7 @@ def write_generator(module: GANModule, path: Path) -> float:
     Raises:
         ConfigurationError: If G cannot be written as ONNX, or the file computes something else.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with seeded(0):
         inputs = [module.latents.sample(size) for size in BATCH_SIZES]
     write(module.generator, path, "latent", inputs[-1], ["images"])
     return largest_difference(module.generator, path, inputs)
@@ -59,8 +59,7 @@ def write_recognition(module: InfoGANModule, path: Path) -> float:
         ConfigurationError: If Q cannot be written as ONNX, or the file computes something else.
     """
     network = Recognition(module).eval()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with seeded(0):
         inputs = [torch.rand(size, *module.image_shape) for size in BATCH_SIZES]
         with torch.no_grad():
             inputs += [module.generate(module.latents.sample(size)) for size in BATCH_SIZES]

@@ -1,0 +1,76 @@
+"""What a trainer's settings leave open, and what they must not say."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from infogan.errors import ConfigurationError
+from infogan.runtime.launching import given_topology, with_own_plugins
+from infogan.runtime.precision import native_precision
+from infogan.runtime.strategies import check_strategy
+
+
+def complete_settings(config: dict[str, Any], is_training: bool) -> None:
+    """Check a trainer's settings, and choose what the machine and the launcher decide.
+
+    Args:
+        config: The trainer's arguments by name, changed in place.
+        is_training: Whether they are those of `fit`.
+
+    Raises:
+        ConfigurationError: If no run can have these settings.
+    """
+    check_strategy(config["strategy"])
+    check_precision(config["precision"])
+    check_intervals(config)
+    if is_training and config["precision"] is None:
+        config["precision"] = native_precision(config["accelerator"])
+    num_visible = 0 if config["accelerator"] == "cpu" else torch.cuda.device_count()
+    config.update(given_topology(num_visible))
+    config["plugins"] = with_own_plugins(config["plugins"])
+
+
+def check_precision(precision: object) -> None:
+    """Refuse to hold the weights themselves in half precision.
+
+    Raises:
+        ConfigurationError: If the precision does.
+    """
+    if precision in ("bf16-true", "16-true", "transformer-engine", "transformer-engine-float16"):
+        mixed = "16-mixed" if "16" in str(precision) and "bf16" not in str(precision) else None
+        raise ConfigurationError(
+            f"trainer.precision={precision} is refused: batch normalisation and Adam need weights "
+            f"in float32; use {mixed or 'bf16-mixed'}"
+        )
+
+
+def check_intervals(config: dict[str, Any]) -> None:
+    """Refuse validation every 0 batches or epochs.
+
+    Raises:
+        ConfigurationError: If an interval is a whole number below 1.
+    """
+    for name in ("val_check_interval", "check_val_every_n_epoch"):
+        value = config.get(name)
+        if isinstance(value, int) and value < 1:
+            raise ConfigurationError(
+                f"trainer.{name}={value} must be at least 1; to leave validation out, set "
+                "trainer.limit_val_batches to 0"
+            )
+
+
+@contextmanager
+def validation_interval_as_error() -> Iterator[None]:
+    """Turn what Lightning says of an interval longer than an epoch into a configuration error.
+
+    Raises:
+        ConfigurationError: If `val_check_interval` is above the number of batches.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if str(error).startswith("`val_check_interval`"):
+            raise ConfigurationError(f"trainer.val_check_interval: {error}") from error
+        raise
