@@ -15,6 +15,7 @@ from infogan.data import Evaluated, check_batch_norm, data_of
 from infogan.differentiable_augmentation import DifferentiableAugmentation
 from infogan.errors import ConfigurationError, check_at_least, check_range
 from infogan.latents import LatentCode, LatentSpec
+from infogan.modules.batches import check_images, images_and_factors
 from infogan.modules.manual import ManualModule
 from infogan.modules.optimizers import usable
 from infogan.modules.update_graph import UpdateGraph, reason_against_graph
@@ -156,8 +157,9 @@ class GANModule(ManualModule, ABC):
     # ---- the game ------------------------------------------------------------------------------
 
     @final
-    def training_step(self, real: Tensor, batch_idx: int) -> None:
+    def training_step(self, batch: Tensor | Sequence[Tensor], batch_idx: int) -> None:
         """Update D (with Q), then G, on one batch of real images in [0, 1]."""
+        real, _ = self.delivered(batch, batch_idx)
         if self.instance_noise_std > 0:
             std = linear_decay(self.instance_noise_std, self.global_step, self.instance_noise_steps)
             self.noise_std.fill_(std)
@@ -283,16 +285,26 @@ class GANModule(ManualModule, ABC):
     @final
     def validation_step(self, batch: Sequence[Tensor], batch_idx: int) -> Evaluated:
         """Score held-out images, and hand the trunk's features of them to the callbacks."""
-        return self.evaluate("val", batch)
+        return self.evaluate("val", *self.delivered(batch, batch_idx))
 
     @final
     def test_step(self, batch: Sequence[Tensor], batch_idx: int) -> Evaluated:
         """Score the test images as in validation."""
-        return self.evaluate("test", batch)
+        return self.evaluate("test", *self.delivered(batch, batch_idx))
 
-    def evaluate(self, stage: str, batch: Sequence[Tensor]) -> Evaluated:
+    def delivered(self, batch: Tensor | Sequence[Tensor], batch_idx: int) -> tuple[Tensor, Tensor]:
+        """Return the images and factors of a loader's batch; the first one of many is checked.
+
+        Raises:
+            ConfigurationError: If its images are not what the networks are made for.
+        """
+        images, factors = images_and_factors(batch)
+        if batch_idx == 0:
+            check_images(images, self.image_shape)
+        return images.to(self.dtype), factors
+
+    def evaluate(self, stage: str, images: Tensor, factors: Tensor) -> Evaluated:
         """Log D's mean probability on held-out images, score the codes, return the features."""
-        images, factors = batch
         (features,) = self.discriminator.trunk(images)
         d_real = self.discriminator.logits(features).sigmoid().mean()
         self.log(f"{stage}/d_real", d_real, batch_size=len(images), sync_dist=True)

@@ -190,7 +190,7 @@ class InfoGANModule(GANModule):
 
     def predict_step(self, batch: Any, batch_idx: int) -> CodeReading:
         """Return what Q reads from each image of a batch, with or without factors."""
-        images = batch[0] if isinstance(batch, tuple | list) else batch
+        images, _ = self.delivered(batch, batch_idx)
         parameters = self.recognize(images)
         probabilities = (
             posterior_probabilities(code, of_code) if code.is_discrete else None

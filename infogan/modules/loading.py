@@ -1,6 +1,7 @@
 """Open the GAN in a checkpoint, of whatever class it is."""
 
 import pickle
+from importlib import import_module
 from pathlib import Path
 from typing import TypeVar
 
@@ -37,6 +38,24 @@ def open_gan(path: Path) -> GANModule:
     return load_module(path, InfoGANModule if reads else VanillaGANModule)
 
 
+def import_class(class_path: str, checkpoint: Path) -> None:
+    """Import the module of a checkpoint's class, such as a file of the working directory.
+
+    Raises:
+        ConfigurationError: If there is no such class.
+    """
+    module, _, name = class_path.rpartition(".")
+    try:
+        found = hasattr(import_module(module), name)
+    except ImportError:
+        found = False
+    if not found:
+        raise ConfigurationError(
+            f"checkpoint {checkpoint} is of the class {class_path}, which cannot be imported: run "
+            f"this where {module.partition('.')[0]}.py is, or install it"
+        )
+
+
 def load_module(path: Path, kind: type[Module]) -> Module:
     """Return the module in a checkpoint, in evaluation mode on the CPU.
 
@@ -48,7 +67,10 @@ def load_module(path: Path, kind: type[Module]) -> Module:
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
         # The command line stores the class of the module beside its arguments; Python does not.
-        finder = pl.LightningModule if "_class_path" in saved["hyper_parameters"] else kind
+        class_path = saved["hyper_parameters"].get("_class_path")
+        if class_path is not None:
+            import_class(class_path, path)
+        finder = kind if class_path is None else pl.LightningModule
         module = finder.load_from_checkpoint(path, map_location="cpu")
     except ValueError as error:
         raise ConfigurationError(f"checkpoint {path} does not load: {error}") from error

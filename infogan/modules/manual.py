@@ -3,6 +3,7 @@
 import math
 import os
 import random
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.trainer.states import TrainerFn
+from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor, distributed, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
@@ -41,6 +43,11 @@ class ManualModule(pl.LightningModule):
         self, gradient_clip_norm: float | None = None, learning_rate_decay_steps: int = 0
     ) -> None:
         super().__init__()
+        if "lightning.pytorch" in sys.modules:
+            rank_zero_warn(
+                f"{type(self).__name__} needs the Trainer of pytorch_lightning; that of the "
+                "package `lightning`, imported here, does not take it for a LightningModule."
+            )
         self.automatic_optimization = False
         if gradient_clip_norm is not None and not gradient_clip_norm > 0:
             raise ValueError(

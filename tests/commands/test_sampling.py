@@ -1,7 +1,9 @@
 """The command `sample`: given codes are kept, the rest is drawn by the seed, nothing is lost."""
 
 import csv
+import importlib
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -260,3 +262,39 @@ def test_the_command_line_from_another_directory(
         assert outcome.code == 2 and "Traceback" not in outcome.err
         assert len(outcome.errors) == 1 and words in outcome.errors[0]
     assert not Path("new").exists()
+
+
+def test_a_class_of_the_users_own_is_found_in_the_working_directory(
+    command: Callable[..., Outcome], save: Save, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The class is imported by the path in the checkpoint, as `test` does by the config's."""
+    Path("own_gan.py").write_text(
+        "from infogan.latents import CategoricalCode\n"
+        "from infogan.modules import InfoGANModule\n\n\n"
+        "class OwnGAN(InfoGANModule):\n"
+        "    def __init__(self, own_weight: float = 1.0, **kwargs):\n"
+        "        super().__init__([CategoricalCode(4)], noise_dim=3, image_size=8)\n"
+    )
+    monkeypatch.setattr(sys, "path", [*sys.path, str(Path.cwd())])
+    module = importlib.import_module("own_gan").OwnGAN()
+    save(module).rename("own.ckpt")
+    saved = torch.load("own.ckpt", weights_only=True)
+    # As the command line saves it.
+    arguments = {
+        "own_weight": 2.0,
+        "_class_path": "own_gan.OwnGAN",
+        "_instantiator": "pytorch_lightning.cli.instantiate_module",
+    }
+    torch.save({**saved, "hyper_parameters": arguments}, "own.ckpt")
+    for verb in ("sample", "export"):
+        # As in a process of its own, that has not imported the class.
+        sys.modules.pop("own_gan")
+        done = command(verb, "--ckpt_path=own.ckpt", f"--output={verb}")
+        assert done.code == 0, done.err
+    sys.modules.pop("own_gan")
+    Path("own_gan.py").rename("elsewhere.py")
+    importlib.invalidate_caches()
+    lost = command("sample", "--ckpt_path=own.ckpt", "--output=lost")
+    assert (
+        lost.code == 2 and "own_gan.OwnGAN" in lost.err and "run this where own_gan.py" in lost.err
+    )
