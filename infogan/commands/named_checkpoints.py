@@ -1,11 +1,12 @@
 """What `--ckpt_path last`, `best` and `auto` stand for, and the config beside a checkpoint."""
 
 import difflib
+import math
 from pathlib import Path
 from typing import Any
 
 from infogan.errors import ConfigurationError
-from infogan.runtime.checkpoints import newest_usable
+from infogan.runtime.checkpoints import CheckpointError, newest_usable, read_checkpoint
 
 NAMES = ("last", "best", "auto")
 # Where runs are saved unless an option says otherwise.
@@ -13,7 +14,10 @@ SAVE_DIR = "runs"
 
 
 def named_checkpoint(which: str, folder: Path) -> tuple[Path, dict[str, Any]]:
-    """Return the newest such checkpoint that can be read in a run's versions.
+    """Return the last or the best checkpoint that can be read, of the runs of one name.
+
+    The last one is the newest file. The best one is that of the highest score in the run that has
+    the newest: a run may keep several, and a copy of its folder makes all of them as new.
 
     Args:
         which: `best`, or `last` (or `auto`).
@@ -26,7 +30,7 @@ def named_checkpoint(which: str, folder: Path) -> tuple[Path, dict[str, Any]]:
     found = list(folder.glob(f"*/checkpoints/{pattern}"))
     usable = newest_usable(found)
     if usable is not None:
-        return usable
+        return best_of(usable) if which == "best" else usable
     if found:
         what = f"none of {len(found)} can be read in {folder}"
     else:
@@ -38,6 +42,33 @@ def named_checkpoint(which: str, folder: Path) -> tuple[Path, dict[str, Any]]:
         f"ckpt_path={which}: {what}; give the run's --name, the file's path, or start without "
         "--ckpt_path"
     )
+
+
+def best_of(newest: tuple[Path, dict[str, Any]]) -> tuple[Path, dict[str, Any]]:
+    """Return the best checkpoint of a run, given its newest; that one, if they say no score."""
+    best = newest
+    for path in newest[0].parent.glob("best*.ckpt"):
+        if path == newest[0]:
+            continue
+        try:
+            checkpoint = read_checkpoint(path)
+        except CheckpointError:
+            continue
+        if score_of(checkpoint) > score_of(best[1]):
+            best = path, checkpoint
+    return best
+
+
+def score_of(checkpoint: dict[str, Any]) -> float:
+    """Return the score for which a checkpoint was kept, higher is better; -inf if it names none."""
+    for name, state in checkpoint.get("callbacks", {}).items():
+        # The key tells the callback's arguments.
+        if name.startswith("ModelCheckpoint") and state.get("monitor") is not None:
+            score = float(
+                math.nan if state.get("current_score") is None else state["current_score"]
+            )
+            return -math.inf if math.isnan(score) else -score if "'mode': 'min'" in name else score
+    return -math.inf
 
 
 def with_own_config(argv: list[str]) -> list[str]:

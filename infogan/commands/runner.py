@@ -1,6 +1,8 @@
 """Verbs that are plain functions: their arguments become the options, their docstring the help."""
 
+import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from docstring_parser import parse
@@ -38,9 +40,20 @@ def run_function(
         )
     skip: set[str | int] = {listed} if listed is not None else set()
     parser.add_function_arguments(function, fail_untyped=True, skip=skip)
+    takes_checkpoint = "ckpt_path" in inspect.signature(function).parameters
+    if takes_checkpoint:
+        run_help = "Name of the run that `--ckpt_path last` or `best` is of."
+        parser.add_argument("--name", type=str, default="run", help=run_help)
+        parser.add_argument("--save_dir", type=str, default="runs", help="Folder of all runs.")
     parser.set_defaults(defaults or {})
     with explained(parser):
         config = parser.parse_args(argv[1:])
         arguments = parser.instantiate_classes(config)
     del arguments["config"]
+    if takes_checkpoint:
+        place = Path(arguments.pop("save_dir")).expanduser() / arguments.pop("name")
+        if str(arguments.ckpt_path) in ("last", "best"):
+            from infogan.commands.named_checkpoints import named_checkpoint
+
+            arguments.ckpt_path = named_checkpoint(str(arguments.ckpt_path), place)[0]
     function(**arguments.as_dict())
