@@ -19,6 +19,13 @@ NOT_SETTINGS = {"ckpt_path", "config", "name", "save_dir", "group", "wandb"}
 class LoggedConfig(SaveConfigCallback):
     """Save the config beside the results and hand it, with versions, to every logger."""
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Read what a resumed run was saved with, before its file is written anew."""
+        path = self.config.get("ckpt_path") if stage == "fit" else None
+        before = Path(path or "").parent.parent / "config.yaml"
+        self.before = yaml.safe_load(before.read_text()) if path and before.is_file() else {}
+        super().setup(trainer, pl_module, stage)
+
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Give the parsed config, the code's version and the data's fingerprint to the loggers."""
         config = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
@@ -30,10 +37,7 @@ class LoggedConfig(SaveConfigCallback):
             "data_fingerprint": data.fingerprint,
             "val_split": data.val_split,
         }
-        if trainer.ckpt_path and stage == "fit":
-            before = Path(trainer.ckpt_path).parent.parent / "config.yaml"
-            if before.is_file():
-                say_differences(yaml.safe_load(before.read_text()), facts)
+        say_differences(self.before, facts)
         for logger in trainer.loggers:
             logger.log_hyperparams(facts)
 

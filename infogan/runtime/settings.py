@@ -71,6 +71,6 @@ def validation_interval_as_error() -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        if str(error).startswith("`val_check_interval`"):
-            raise ConfigurationError(f"trainer.val_check_interval: {error}") from error
+        if str(error).strip().startswith("`val_check_interval`"):
+            raise ConfigurationError(f"trainer.val_check_interval: {str(error).strip()}") from error
         raise

@@ -13,6 +13,7 @@ from torch.optim import SGD, Adam, Optimizer
 
 from infogan.callbacks.collapse import CollapseStopping, Signs, probe, rms_std
 from infogan.callbacks.stopping import RunStoppedError
+from infogan.runtime.strategies import AlternatingDDPStrategy
 from tests.support.small_gan import Script, bars, fit, gan, run_on_two_ranks
 
 HEALTHY = Signs(
@@ -141,6 +142,24 @@ def test_a_warning_is_given_once_and_the_run_goes_on(tmp_path: Path) -> None:
         rows = list(csv.DictReader(file))
     assert [row["step"] for row in rows if row["stop/discriminator_won"]] == ["2"]
     assert rows[-1]["step"] == "8"
+
+
+def test_a_checkpoint_after_an_exception_waits_for_no_other_rank(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They may be anywhere then."""
+
+    class Trainer:
+        strategy = AlternatingDDPStrategy()
+
+    monkeypatch.setattr(AlternatingDDPStrategy, "is_interrupted", True)
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    checkpoint: dict[str, Any] = {}
+    stopping, trainer = CollapseStopping(), cast(Any, Trainer())
+    stopping.recorded.append(torch.tensor([0.1, 0.2, 0.3]))
+    stopping.on_save_checkpoint(trainer, gan(), checkpoint)
+    assert list(checkpoint["collapse_window"]) == ["recorded"]
+    assert checkpoint["collapse_window"]["recorded"].tolist() == [pytest.approx([0.1, 0.2, 0.3])]
 
 
 # ---- the probe ---------------------------------------------------------------------------------

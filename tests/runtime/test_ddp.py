@@ -171,6 +171,33 @@ def test_a_network_of_which_a_part_is_unused_can_be_searched(tmp_path: Path) -> 
     assert first["generator.unused"].tolist() == [1.0, 1.0]
 
 
+@pytest.mark.parametrize("compression", ["bf16", "fp16"])
+def test_gradients_can_be_sent_in_half_the_bytes(tmp_path: Path, compression: Any) -> None:
+    """All ranks apply the same ones, which are those of full length but for rounding."""
+    states = []
+    for name, wanted in (("whole", None), ("half", compression)):
+        (tmp_path / name).mkdir()
+        strategy = AlternatingDDPStrategy(start_method="fork", compression=wanted)
+        sgd = partial(torch.optim.SGD, lr=0.1)
+        module = gan(
+            InfoGANModule, noisy=False, discriminator_optimizer=sgd, generator_optimizer=sgd
+        )
+        report = Report(tmp_path / name)
+        fit(module, SmallData(), 2, report, strategy=strategy, max_steps=2, limit_val_batches=0)
+        first, second = (report["state"] for report in reports(tmp_path / name))
+        torch.testing.assert_close(first, second, rtol=0, atol=0)
+        states.append(first)
+    whole, half = states
+    assert any(not torch.equal(whole[name], half[name]) for name in whole)
+    torch.testing.assert_close(half, whole, rtol=0, atol=2e-3)
+
+
+def test_an_unknown_compression_is_refused() -> None:
+    wrong: Any = "zip"
+    with pytest.raises(ValueError, match="compression must be bf16, fp16 or null, got 'zip'"):
+        AlternatingDDPStrategy(compression=wrong)
+
+
 # ---- the shipped config ------------------------------------------------------------------------
 
 
