@@ -192,6 +192,7 @@ def test_wandb_can_be_left_out_by_config(command: Command) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["fit", "--help"]])
+@pytest.mark.integration
 def test_help_answers_soon_from_anywhere(arguments: list[str], tmp_path: Path) -> None:
     start = time.perf_counter()
     result = subprocess.run(
@@ -204,6 +205,7 @@ def test_help_answers_soon_from_anywhere(arguments: list[str], tmp_path: Path) -
     )
 
 
+@pytest.mark.integration
 def test_training_imports_no_heavy_library_that_it_does_not_use() -> None:
     code = (
         "import sys, datamodules, infogan.modules, infogan.commands.lightning\n"

@@ -29,6 +29,7 @@ def script() -> str:
         ("infogan study --mo", "--mode"),
     ],
 )
+@pytest.mark.integration
 def test_a_word_is_completed(line: str, first: str, script: str) -> None:
     words = line.split()
     ask = f"{script}\nCOMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; _infogan"

@@ -154,6 +154,7 @@ def test_without_download_the_error_names_file_and_md5s(raw_dir: Path) -> None:
     assert "\n" not in message
 
 
+@pytest.mark.integration
 def test_without_network_the_error_says_where_to_put_the_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

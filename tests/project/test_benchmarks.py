@@ -22,6 +22,7 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             del sys.modules[name]
 
 
+@pytest.mark.integration
 def test_processes_work_when_it_is_their_turn(tmp_path: Path) -> None:
     from turns import Process
 
@@ -38,6 +39,7 @@ def test_processes_work_when_it_is_their_turn(tmp_path: Path) -> None:
             process.end()
 
 
+@pytest.mark.integration
 def test_a_process_that_fails_says_why(tmp_path: Path) -> None:
     from turns import Process
 
