@@ -224,7 +224,7 @@ def decay(parameters: Iterator[Tensor]) -> Optimizer:
         (
             {
                 "discriminator": lambda p: Adam(p, 2e-2, betas=(0.5, 0.999)),
-                "generator": lambda p: SGD(p, 0.0),
+                "generator": lambda p: SGD(p, 1e-12),
             },
             "discriminator_won",
         ),

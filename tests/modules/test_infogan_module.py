@@ -34,7 +34,7 @@ SUBSETS = list(chain.from_iterable(combinations(RECEIVERS, size) for size in ran
 
 def still(module_arguments: dict[str, Any]) -> dict[str, Any]:
     """Keep the weights where they are, so that both updates' gradients can be compared."""
-    stay = partial(torch.optim.SGD, lr=0.0)
+    stay = partial(torch.optim.SGD, lr=1e-300)
     return {"discriminator_optimizer": stay, "generator_optimizer": stay, **module_arguments}
 
 
