@@ -41,6 +41,12 @@ class LoggedConfig(SaveConfigCallback):
         for logger in trainer.loggers:
             logger.log_hyperparams(facts)
 
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Note the precision of the training in every checkpoint."""
+        checkpoint["precision"] = trainer.precision
+
 
 def say_differences(before: Any, now: dict[str, Any]) -> None:
     """Print which settings of a resumed run differ from those that it was saved with."""

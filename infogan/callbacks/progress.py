@@ -8,11 +8,11 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import TQDMProgressBar
-from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
 from infogan.data import data_of
 from infogan.files import write_file
+from infogan.loggers import log_summary
 from infogan.loggers.paths import run_folder
 
 SHOWN = {
@@ -102,10 +102,7 @@ class RunSummary(pl.Callback):
         }
         if trainer.is_global_zero and folder is not None:
             write_file(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
-            for logger in trainer.loggers:
-                tracked: Any = getattr(getattr(logger, "experiment", None), "summary", None)
-                if hasattr(tracked, "update"):  # W&B
-                    update(tracked, summary)
+            log_summary(trainer.loggers, summary)
         return summary
 
     def text(self, summary: dict[str, Any]) -> str:
@@ -133,14 +130,6 @@ class RunSummary(pl.Callback):
         """Go on from a checkpoint."""
         self.best, self.best_step = state_dict["best"], state_dict["best_step"]
         self.duration = state_dict["duration"]
-
-
-def update(tracked: Any, summary: dict[str, Any]) -> None:
-    """Send the summary to W&B, whose service may have ended by the signal that ends the run."""
-    try:
-        tracked.update(summary)
-    except ConnectionError as error:
-        rank_zero_warn(f"W&B has not got the summary ({error}); summary.json has it")
 
 
 def plain(metrics: Mapping[str, Tensor]) -> dict[str, float]:

@@ -6,6 +6,8 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.utilities import rank_zero_warn
 
+from infogan.loggers import log_summary
+
 Outcome = Literal["non_finite", "discriminator_won", "discriminator_at_chance", "mode_collapse"]
 
 
@@ -86,12 +88,10 @@ def log_outcome(trainer: pl.Trainer, outcome: Outcome, texts: dict[str, str]) ->
     """Log `stop/<outcome>` = 1 with every logger, and the texts with those that take text."""
     if not trainer.is_global_zero:
         return
+    log_summary(trainer.loggers, texts)
     for logger in trainer.loggers:
         logger.log_metrics({f"stop/{outcome}": 1.0}, step=trainer.global_step)
         experiment: Any = getattr(logger, "experiment", None)
-        summary: Any = getattr(experiment, "summary", None)
-        if hasattr(summary, "update"):  # Weights & Biases
-            summary.update(texts)
         if hasattr(experiment, "add_text"):  # TensorBoard
             for name, text in texts.items():
                 experiment.add_text(name, text, trainer.global_step)

@@ -2,11 +2,10 @@
 
 import difflib
 import logging
-import os
 import re
 import signal
-import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,11 +38,13 @@ from infogan.commands.named_checkpoints import (
 )
 from infogan.commands.old_configs import without_old_options
 from infogan.commands.parser import OptionParser, check_groups, explained
+from infogan.commands.tracking import Plan, Tracking, plan_loggers
 from infogan.errors import ConfigurationError, as_configuration_error, one_line
 from infogan.files import shipped
-from infogan.loggers import RunFolder, TensorBoardRun, WandbRun, connect
-from infogan.loggers.wandb_run import RunLabels
+from infogan.loggers import RunFolder
+from infogan.loggers.labels import RunLabels
 from infogan.runtime.checkpoints import CheckpointError, read_checkpoint
+from infogan.runtime.precision import native_precision, say_if_other_precision
 from infogan.runtime.settings import complete_settings, validation_interval_as_error
 from infogan.runtime.signals import ignore_usr1
 from infogan.runtime.strategies import register_strategies
@@ -157,7 +158,7 @@ class InfoGANCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the command line; what is wrong with it becomes a ConfigurationError."""
         with explained(self.options):
-            super().parse_arguments(parser, args)
+            self.config = parser.parse_args(args)
             check_groups(self.config[self.config["subcommand"]], self.options)
 
     def _parse_ckpt_path(self) -> None:
@@ -170,20 +171,24 @@ class InfoGANCLI(LightningCLI):
         if config.save_dir == SAVE_DIR and config.trainer.default_root_dir is not None:
             config.save_dir = str(config.trainer.default_root_dir)
         check_writable(config.save_dir)
-        if config.wandb in ("online", "offline"):
-            os.environ["WANDB_MODE"] = config.wandb
+        if self.subcommand == "fit" and config.trainer.precision is None:
+            config.trainer.precision = native_precision(config.trainer.accelerator)
+        checkpoint: Mapping[str, Any] = {}
         if config.get("ckpt_path") in NAMES:
-            self.find_checkpoint(config)
+            checkpoint = self.find_checkpoint(config)
         elif config.get("ckpt_path"):
             try:
-                read_checkpoint(Path(config.ckpt_path))
+                checkpoint = read_checkpoint(Path(config.ckpt_path))
             except CheckpointError as error:
                 raise ConfigurationError(
                     f"ckpt_path={error}; `last` is the newest of name={config.name}"
                 ) from error
+        if self.subcommand != "fit":  # which says all that differs
+            say_if_other_precision(checkpoint, config.trainer.precision)
+        plan_loggers(self.parser)
 
-    def find_checkpoint(self, config: Namespace) -> None:
-        """Turn `last`, `best` or `auto` into the newest such checkpoint of this name.
+    def find_checkpoint(self, config: Namespace) -> Mapping[str, Any]:
+        """Turn `last`, `best` or `auto` into the newest such checkpoint of this name; return it.
 
         `auto` is `last`, or a new run if there is none yet: the same command starts a run and,
         when a cluster repeats it, goes on with it.
@@ -191,12 +196,13 @@ class InfoGANCLI(LightningCLI):
         folder = Path(config.save_dir) / config.name
         if config.ckpt_path == "auto" and not any(folder.glob("*/checkpoints/last*.ckpt")):
             config.ckpt_path = None
-            return
+            return {}
         path, checkpoint = named_checkpoint(config.ckpt_path, folder)
         config.ckpt_path = str(path)
         if self.subcommand == "fit":
             self.resumed = (path.parent.parent, checkpoint)
             self.save_config_kwargs = {**self.save_config_kwargs, "overwrite": True}
+        return checkpoint
 
     def instantiate_classes(self) -> None:
         """Build model, data and trainer; what is wrong with their values is one line."""
@@ -205,11 +211,16 @@ class InfoGANCLI(LightningCLI):
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         """Choose what the config leaves open; leave out callbacks that the trainer turns off."""
-        complete_settings(config, is_training=self.subcommand == "fit")
-        if isinstance(config["logger"], Logger):
-            config["logger"] = [config["logger"]]
-        if isinstance(config["logger"], list):
-            config["logger"] = self.placed(config["logger"])
+        complete_settings(config)
+        loggers = config["logger"]
+        if isinstance(loggers, Logger | Plan):
+            loggers = [loggers]
+        elif loggers is None or loggers is True:
+            loggers = [Plan(RunFolder, {})]
+        tracking = self.tracking()
+        config["logger"] = tracking.build(loggers or [])
+        if not config["logger"]:
+            config["default_root_dir"] = str(tracking.folder_without_loggers())
         off = [
             kind
             for switch, kind in (
@@ -221,31 +232,18 @@ class InfoGANCLI(LightningCLI):
         kept = [callback for callback in callbacks if not isinstance(callback, tuple(off))]
         return super()._instantiate_trainer(config, kept)
 
-    def placed(self, loggers: list[Logger]) -> list[Logger]:
-        """Give the run's folder and name to the loggers, and the run that goes on."""
+    def tracking(self) -> Tracking:
+        """Return what the loggers have to know of the run."""
         config = self.config[self.subcommand]
+        stage = str(self.subcommand)
         # The scores of a checkpoint go to a folder of their own beside the trained runs.
-        name = config.name if self.subcommand == "fit" else f"{config.name}/{self.subcommand}"
-        if config.wandb == "disabled":
-            loggers = [logger for logger in loggers if not isinstance(logger, WandbRun)]
-        for logger in loggers:
-            if isinstance(logger, RunFolder | TensorBoardRun | WandbRun):
-                logger.place(config.save_dir, name)
-        stage, seed = str(self.subcommand), config.seed_everything
-        labels = RunLabels.of(config.name, stage, seed, self.model, self.datamodule)
-        connect(loggers, labels._replace(group=config.group or config.name))
-        if self.resumed is not None:
-            folder, checkpoint = self.resumed
-            at = checkpoint.get("loggers", {})
-            for logger in loggers:
-                if isinstance(logger, RunFolder):
-                    rows = at.get("RunFolder", {}).get("rows")
-                    logger.resume(folder.name, int(checkpoint["global_step"]), rows)
-                elif isinstance(logger, TensorBoardRun):
-                    logger.resume(folder.name, int(checkpoint["global_step"]))
-                elif isinstance(logger, WandbRun) and "WandbRun" in at:
-                    logger.resume(at["WandbRun"]["id"])
-        return loggers
+        name = config.name if stage == "fit" else f"{config.name}/{stage}"
+        labels = RunLabels.of(
+            config.name, stage, config.seed_everything, self.model, self.datamodule
+        )
+        if config.group is not None:
+            labels = labels._replace(group=config.group)
+        return Tracking(config.save_dir, name, labels, config.wandb, self.resumed)
 
 
 def check_writable(save_dir: str) -> None:
@@ -272,7 +270,6 @@ def run(argv: list[str]) -> None:
     )
     ignore_usr1()
     register_strategies()
-    sys.argv = [sys.argv[0], *with_own_config(argv)]
     loggers: list[dict[str, Any]] = [
         {"class_path": "infogan.loggers.RunFolder"},
         {"class_path": "infogan.loggers.WandbRun"},
@@ -281,6 +278,7 @@ def run(argv: list[str]) -> None:
     try:
         with validation_interval_as_error():
             InfoGANCLI(
+                args=with_own_config(argv),
                 save_config_callback=LoggedConfig,
                 seed_everything_default=0,
                 trainer_defaults=settings,

@@ -1,9 +1,11 @@
 """The precision of a training that gives none."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities import rank_zero_info
 
 
 def native_precision(accelerator: object) -> Literal["bf16-mixed", "32-true"]:
@@ -27,3 +29,14 @@ def native_precision(accelerator: object) -> Literal["bf16-mixed", "32-true"]:
 def gradient_scaler(trainer: pl.Trainer) -> torch.amp.GradScaler | None:
     """Return the gradient scaler of `16-mixed`; None in any other precision."""
     return getattr(trainer.precision_plugin, "scaler", None)
+
+
+def say_if_other_precision(checkpoint: Mapping[str, Any], precision: Any) -> None:
+    """Say that a checkpoint is used in another precision than it was trained in."""
+    trained, now = checkpoint.get("precision"), str(precision or "32-true")
+    now = {"16": "16-mixed", "bf16": "bf16-mixed", "32": "32-true", "64": "64-true"}.get(now, now)
+    if trained is not None and trained != now:
+        rank_zero_info(
+            f"precision: the checkpoint was trained in {trained} and is used in {now}; "
+            f"--trainer.precision {trained} is the same again"
+        )

@@ -8,16 +8,14 @@ import torch
 
 from infogan.errors import ConfigurationError
 from infogan.runtime.launching import given_topology, with_own_plugins
-from infogan.runtime.precision import native_precision
 from infogan.runtime.strategies import check_strategy
 
 
-def complete_settings(config: dict[str, Any], is_training: bool) -> None:
+def complete_settings(config: dict[str, Any]) -> None:
     """Check a trainer's settings, and choose what the machine and the launcher decide.
 
     Args:
         config: The trainer's arguments by name, changed in place.
-        is_training: Whether they are those of `fit`.
 
     Raises:
         ConfigurationError: If no run can have these settings.
@@ -25,8 +23,6 @@ def complete_settings(config: dict[str, Any], is_training: bool) -> None:
     check_strategy(config["strategy"])
     check_precision(config["precision"])
     check_intervals(config)
-    if is_training and config["precision"] is None:
-        config["precision"] = native_precision(config["accelerator"])
     num_visible = 0 if config["accelerator"] == "cpu" else torch.cuda.device_count()
     config.update(given_topology(num_visible))
     config["plugins"] = with_own_plugins(config["plugins"])

@@ -296,7 +296,7 @@ def test_python_users_get_the_same_error(tmp_path: Path) -> None:
 
 def test_a_log_is_continued_after_the_rows_of_the_checkpoint(tmp_path: Path) -> None:
     """Also if it was killed within a row, and if rows of the same step were written later."""
-    first = MetricsFile(str(tmp_path))
+    first = MetricsFile(tmp_path / "metrics.csv")
     for step in (1, 2):
         first.log_metrics({"a": step / 10}, step=step)
         first.save()
@@ -308,21 +308,20 @@ def test_a_log_is_continued_after_the_rows_of_the_checkpoint(tmp_path: Path) -> 
     assert read_rows(first.path)[-1] == {"b": "0.5", "step": "2"}
 
     def resumed(**at: Any) -> str:
-        folder = RunFolder(str(tmp_path.parent), "", tmp_path.name)
-        folder.resume(tmp_path.name, **at)
+        folder = RunFolder(str(tmp_path.parent), "", tmp_path.name, **at)
         folder.log_metrics({"a": 7.0}, step=3)
         return (tmp_path / "metrics.csv").read_text()
 
-    assert resumed(step=2) == "a,b,step\n0.1,,1\n0.2,,2\n,0.5,2\n7.0,,3\n"
-    assert resumed(step=2, rows=2) == "a,step\n0.1,1\n0.2,2\n7.0,3\n"
-    assert resumed(step=0, rows=0) == "a,step\n7.0,3\n"
+    assert resumed(resumed_step=2) == "a,b,step\n0.1,,1\n0.2,,2\n,0.5,2\n7.0,,3\n"
+    assert resumed(resumed_step=2, resumed_rows=2) == "a,step\n0.1,1\n0.2,2\n7.0,3\n"
+    assert resumed(resumed_step=0, resumed_rows=0) == "a,step\n7.0,3\n"
 
 
 @pytest.mark.integration
 def test_a_kill_while_the_log_gets_a_new_column_loses_no_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log = MetricsFile(str(tmp_path))
+    log = MetricsFile(tmp_path / "metrics.csv")
     log.log_metrics({"a": 0.5}, step=1)
     log.save()
     log.log_metrics({"b": 0.5}, step=2)

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -19,9 +20,12 @@ from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from infogan.commands import main as cli
+from infogan.commands.tracking import Plan, Tracking
+from infogan.errors import ConfigurationError
 from infogan.latents import BernoulliCode, CategoricalCode, LatentCode, UniformCode
 from infogan.loggers import log_picture
-from infogan.loggers.wandb_run import RunLabels, WandbRun, code_tags
+from infogan.loggers.labels import RunLabels, code_tags
+from infogan.loggers.wandb_run import WandbRun
 from tests import ROOT
 from tests.conftest import TINY, Outcome
 
@@ -173,21 +177,135 @@ def test_tensorboard_is_one_line_and_shares_the_run_folder(resumed_run: Path) ->
     assert "config/text_summary" in events.Tags()["tensors"]
 
 
+LABELS = RunLabels("line c", "line", "fit", ("A", "c"))
+OURS = {"name": "mine", "group": "ours", "tags": ["c", "x"]}
+THEIRS = {"WANDB_NAME": "theirs", "WANDB_RUN_GROUP": "g", "WANDB_TAGS": "x,y"}
+
+
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("given", "variables", "expected"),
     [
-        ({}, ("line c", "line", ["A", "c"])),
-        ({"name": "mine", "group": "ours", "tags": ["c", "x"]}, ("mine", "ours", ["A", "c", "x"])),
+        ({}, {}, ("line c", "line", ["A", "c"])),
+        (OURS, {}, ("mine", "ours", ["A", "c", "x"])),
+        ({}, THEIRS, ("theirs", "g", ["A", "c", "x", "y"])),
+        (OURS, THEIRS, ("mine", "ours", ["A", "c", "x"])),
     ],
 )
-def test_what_the_config_gives_comes_before_what_the_run_is(
-    given: dict[str, Any], expected: tuple[str, str, list[str]]
+def test_what_the_config_gives_comes_before_wandbs_variables_and_what_the_run_is(
+    given: dict[str, Any],
+    variables: dict[str, str],
+    expected: tuple[str, str, list[str]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    run = WandbRun(**given)
-    run.place("runs", "line")
-    run.describe(RunLabels("line c", "line", "fit", ("A", "c")), None)
-    init = run._wandb_init
-    assert (init["name"], init["group"], init["tags"]) == expected
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    (run,) = Tracking("runs", "line", LABELS).build([Plan(WandbRun, given)])
+    assert isinstance(run, WandbRun)
+    assert (run.init["name"], run.init["group"], run.init["tags"]) == expected
+
+
+def test_wandbs_variables_are_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {
+        "WANDB_MODE": "offline",
+        "WANDB_PROJECT": "p",
+        "WANDB_NAME": "n",
+        "WANDB_RUN_GROUP": "g",
+        "WANDB_TAGS": "x,y",
+        "WANDB_NOTES": "why",
+        "WANDB_JOB_TYPE": "sweep",
+        "WANDB_DIR": str(tmp_path),
+    }
+    for name, value in names.items():
+        monkeypatch.setenv(name, value)
+    (logger,) = Tracking("runs", "line", LABELS).build([Plan(WandbRun, {})])
+    assert isinstance(logger, WandbRun)
+    run = logger.experiment
+    found = (run.project, run.name, run.group, run.tags, run.notes, run.job_type)
+    logger.finalize("success")
+    assert found == ("p", "n", "g", ("A", "c", "x", "y"), "why", "sweep")
+    assert list(tmp_path.glob("wandb/offline-run-*"))
+
+
+@pytest.fixture
+def fresh_wandb(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let W&B read its variables as in a new process, before and after the test."""
+    wandb.teardown()
+    os.environ.pop("WANDB_SERVICE", None)  # the address of a service that has ended
+    for name in [name for name in os.environ if name.startswith("WANDB")]:
+        monkeypatch.delenv(name)
+    yield
+    wandb.teardown()
+    os.environ.pop("WANDB_SERVICE", None)
+
+
+@pytest.mark.parametrize(
+    ("mode", "key", "reason"),
+    [
+        ("online", None, "not logged in"),
+        (None, None, "not logged in"),
+        (None, "malformed", "api key|API key|WANDB_API_KEY"),
+        ("offline", "malformed", "--wandb offline"),
+    ],
+)
+def test_no_login_and_no_key_stop_a_run(
+    mode: Any,
+    key: str | None,
+    reason: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    fresh_wandb: None,
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if key is not None:
+        monkeypatch.setenv("WANDB_API_KEY", key)
+    before = dict(os.environ)
+    logger = WandbRun(save_dir=str(tmp_path), mode=mode)
+    with caplog.at_level("INFO", logger="pytorch_lightning.utilities.rank_zero"):
+        logger.log_metrics({"a": 1.0}, step=1)
+    logger.finalize("success")
+    (line,) = [m for m in caplog.messages if "wandb sync" in m]
+    assert re.search(reason, line), line
+    assert list(tmp_path.glob("wandb/offline-run-*"))
+    # The address of its service is W&B's own.
+    assert {k: v for k, v in os.environ.items() if k != "WANDB_SERVICE"} == before
+
+
+def test_a_run_of_the_process_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_wandb: None
+) -> None:
+    """Two trainings in a notebook, with a W&B run of its own around them."""
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    own = wandb.init(dir=str(tmp_path))
+    ids = set()
+    for value in (1, 2):
+        logger = WandbRun(save_dir=str(tmp_path))
+        logger.log_hyperparams({"lr": value})
+        logger.log_metrics({"a": value}, step=1)
+        ids.add(logger.experiment.id)
+        logger.finalize("success")
+        assert wandb.run is own
+    own.finish()
+    assert len({own.id, *ids}) == 3
+    for run_id in ids:
+        (file,) = tmp_path.glob(f"wandb/offline-run-*/run-{run_id}.wandb")
+        found = by_type(file)
+        assert [record["item"]["a"] for record in found["history"]] in ([1], [2])
+    (file,) = tmp_path.glob(f"wandb/offline-run-*/run-{own.id}.wandb")
+    assert "config" not in by_type(file)
+
+
+def test_wandb_need_not_be_installed(
+    command: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    assert command("fit", "--config", "infogan_mnist.yaml", *TINY).code == 0
+    small = [option for option in TINY if not option.startswith("--wandb")]
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    assert command("fit", "--config", "infogan_mnist.yaml", *small).code == 0
+    with pytest.raises(ConfigurationError, match="pip install wandb"):
+        WandbRun()
 
 
 @pytest.mark.parametrize(
@@ -241,13 +359,12 @@ def test_the_best_and_the_last_checkpoint_are_versions_of_one_artifact(
     callbacks[0].best_model_score = torch.tensor(0.5)
     monkeypatch.setenv("WANDB_MODE", "offline")
     _ = run.experiment
-    run._log_model = True  # refused offline, where the upload can be looked at, though
+    run.log_model = True  # refused offline, where the upload can be looked at, though
     for callback in (*callbacks, *callbacks):
         run.after_save_checkpoint(callback)
     run.finalize("failed")
     run.finalize("failed")
-    name = f"model-{run.experiment.id}"
-    wandb.finish()
+    name = f"model-{run.id}"
     (run_file,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
     logged = by_type(run_file)["artifact"]
     # `latest` is W&B's own, and goes to the one that is logged last.

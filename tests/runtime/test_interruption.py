@@ -19,7 +19,6 @@ from pytorch_lightning.plugins.environments import LightningEnvironment, SLURMEn
 from infogan.callbacks import last_checkpoint
 from infogan.callbacks.collapse import CollapseStopping
 from infogan.callbacks.last_checkpoint import LastCheckpoint
-from infogan.callbacks.progress import update
 from infogan.callbacks.stopping import RunStoppedError
 from infogan.errors import ConfigurationError
 from infogan.loggers.wandb_run import WandbRun
@@ -485,23 +484,27 @@ class Gone:
     def summary(self) -> "Gone":
         return self
 
+    config = summary
+
     def log(self, *_: Any, **__: Any) -> None:
         raise ConnectionResetError("Connection lost")
 
-    update = log
+    update = finish = log
 
 
 def test_a_run_is_saved_although_the_signal_has_ended_wandb(tmp_path: Path) -> None:
     """Slurm signals W&B's service, too, which ends before the batch does."""
     wandb_run = WandbRun(id="abc")
     gone: Any = Gone()
-    wandb_run._experiment = gone
+    wandb_run.run = gone
     for step in (1, 2):
         with nullcontext() if step > 1 else pytest.warns(UserWarning, match="service has ended"):
             wandb_run.log_metrics({"a": 1.0}, step=step)
     assert wandb_run.position() == {"id": "abc"}
-    with pytest.warns(UserWarning, match=r"not got the summary \(Connection lost\)"):
-        update(Gone(), {"steps": 1})
+    # Said once; the rest of the run goes by without it.
+    wandb_run.log_summary({"steps": 1})
+    wandb_run.log_hyperparams({"steps": 1})
+    wandb_run.finalize("failed")
 
 
 def test_usr1_before_the_training_does_not_end_the_program(command: Command) -> None:

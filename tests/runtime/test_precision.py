@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from infogan.runtime.precision import native_precision
 from tests.commands.test_cli import FIT, RUN, Command
@@ -53,3 +54,21 @@ def test_fit_trains_in_it_unless_the_config_says_otherwise(
     )
     assert command(*FIT, *given).code == 0
     assert json.loads(Path(RUN, "summary.json").read_text())["precision"] == expected
+
+
+def test_the_saved_config_and_the_checkpoint_hold_it_and_a_test_in_another_says_so(
+    command: Command, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(
+        "infogan.commands.lightning.native_precision", lambda accelerator: "bf16-mixed"
+    )
+    assert command(*FIT).code == 0
+    assert yaml.safe_load(Path(RUN, "config.yaml").read_text())["trainer"]["precision"] == (
+        "bf16-mixed"
+    )
+    saved = str(RUN / "checkpoints/last.ckpt")
+    assert torch.load(saved, weights_only=True)["precision"] == "bf16-mixed"
+    quick = ("validate", "--ckpt_path", saved, "--trainer.limit_val_batches=1")
+    line = "the checkpoint was trained in bf16-mixed and is used in 32-true"
+    assert command(*quick).code == 0 and line not in caplog.text
+    assert command(*quick, "--trainer.precision=32").code == 0 and line in caplog.text

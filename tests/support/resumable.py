@@ -154,11 +154,12 @@ def run(
 ) -> InfoGANModule:
     """Train in a folder: from the start or, if there is a checkpoint, on, as `auto` does."""
     os.environ["PL_GLOBAL_SEED"] = str(SEED)
-    logger = RunFolder(str(folder), "small", "version_0")
     found = newest_usable((folder / "small" / "version_0" / "checkpoints").glob("last*.ckpt"))
+    resumed = {}
     if found is not None:
         rows = found[1]["loggers"]["RunFolder"]["rows"]
-        logger.resume("version_0", found[1]["global_step"], rows)
+        resumed = {"resumed_step": found[1]["global_step"], "resumed_rows": rows}
+    logger = RunFolder(str(folder), "small", "version_0", **resumed)
     best = ModelCheckpoint(
         monitor="val/code_accuracy", mode="max", filename="best", enable_version_counter=False
     )
