@@ -119,7 +119,7 @@ def test_the_table_view_names_groups_and_sums_up_a_run(offline_run: Path) -> Non
     (run,) = found["run"]
     assert run["display_name"] == "infogan_mnist categorical10 2xuniform seed0"
     assert (run["run_group"], run["job_type"]) == ("infogan_mnist", "fit")
-    kinds = ["ClusteringInfoGANModule", "MNISTDataModule"]
+    kinds = ["InfoGANModule", "MNISTDataModule"]
     assert run["tags"] == [*kinds, "categorical10", "2xuniform"]
     summary = {k: v for record in found["summary"] for k, v in record["update"].items()}
     folder = offline_run / "runs/infogan_mnist/version_0"

@@ -51,8 +51,8 @@ def data_options(data: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> list[
 @pytest.mark.parametrize(
     ("config", "recipe", "differs"),
     [
-        ("infogan_fashion_mnist", "infogan_mnist", {"data.class_path"}),
-        ("infogan_kmnist", "infogan_mnist", {"data.class_path"}),
+        ("infogan_fashion_mnist", "infogan_clustering_mnist", {"data.class_path"}),
+        ("infogan_kmnist", "infogan_clustering_mnist", {"data.class_path"}),
         ("infogan_encoder_loss_mnist", "infogan_mnist_paper", {"model.class_path"}),
         ("infogan_thought_experiment_mnist", "infogan_mnist_paper", {"model.class_path"}),
         ("infogan_no_noise_mnist", "infogan_mnist_paper", {"model.init_args.noise_dim"}),
