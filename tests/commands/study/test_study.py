@@ -53,6 +53,15 @@ def test_members_are_every_combination(write: Callable[..., Path], command: Comm
     assert by_seed == [names[0], names[2], "other_seed7", names[1], names[3]]
 
 
+def test_the_example_of_the_page_is_a_study(tmp_path: Path) -> None:
+    page = (ROOT / "docs/studies.md").read_text()
+    path = tmp_path / "example.yaml"
+    path.write_text(page.partition("```yaml\n")[2].partition("```")[0])
+    names = [member.name for member in load_study(str(path)).members]
+    assert len(names) == 8 and "line_short_seed1" in names
+    assert "infogan_mnist_paper-small_seed0" in names
+
+
 def test_a_member_is_an_ordinary_fit(write: Callable[..., Path], command: Command) -> None:
     overrides = {"model.init_args.codes": [{"class_path": "UniformCode"}], "wandb": "offline"}
     path = write(members=[{"config": ["line.yaml", "b.yaml"], "overrides": overrides}], variants={})
