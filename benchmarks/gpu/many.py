@@ -18,7 +18,7 @@ from benchmarks.gpu.part import ROOT, Part
 from benchmarks.gpu.speed import synchronize, variant
 
 PROCESSES = 8
-SECONDS_TO_START, SECONDS = 14.0, 3.0
+SECONDS = 3.0
 
 
 @contextmanager
@@ -41,8 +41,8 @@ def multi_process_service(folder: Path) -> Iterator[bool]:
             del os.environ[name]
 
 
-def count(start: float) -> None:
-    """Run updates for some seconds from a moment on; print batches a second."""
+def count() -> None:
+    """Say when ready; from the moment that is answered, run updates; print batches a second."""
     torch.set_num_threads(1)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     real = torch.rand(128, 1, 28, 28, device=device)
@@ -50,9 +50,9 @@ def count(start: float) -> None:
     for _ in range(8 if device.type == "cuda" else 1):
         step(real)
     synchronize(device)
-    if time.time() > start:
-        raise RuntimeError(f"ready {time.time() - start:.1f} s after the others began")
-    time.sleep(start - time.time())
+    print("ready", flush=True)
+    start = float(input())
+    time.sleep(max(start - time.time(), 0.0))
     batches = 0
     while time.time() < start + SECONDS:
         for _ in range(10 if device.type == "cuda" else 1):
@@ -64,20 +64,28 @@ def count(start: float) -> None:
 
 def rate(processes: int) -> float:
     """Return the batches a second of several processes together."""
-    start = time.time() + SECONDS_TO_START
-    command = [sys.executable, "-m", "benchmarks.gpu.many", "--count", str(start)]
+    command = [sys.executable, "-m", "benchmarks.gpu.many", "--count"]
     running = [
-        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         for _ in range(processes)
     ]
-    printed = [process.communicate()[0] for process in running]
-    return sum(float(text.split()[-1]) for text in printed if text.strip())
+    for process in running:
+        assert process.stdout is not None
+        process.stdout.readline()
+    start = time.time() + 0.2
+    for process in running:
+        assert process.stdin is not None
+        process.stdin.write(f"{start}\n")
+        process.stdin.flush()
+    return sum(float(process.communicate()[0]) for process in running)
 
 
 def main() -> None:
     """Measure one, then several, then several through the service."""
     if sys.argv[1] == "--count":
-        count(float(sys.argv[2]))
+        count()
         return
     part = Part.of_arguments()
     rates = {"1": rate(1), str(PROCESSES): rate(PROCESSES)}

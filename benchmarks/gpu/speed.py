@@ -34,6 +34,11 @@ def variant(name: str, device: torch.device) -> Step:
         return {}
 
     if name.endswith("captured"):
+        for group in (
+            group for optimizer in updates.optimizers for group in optimizer.param_groups
+        ):
+            # Their state has to be on the card from the first step on.
+            group["capturable"] = True
         return UpdateGraph(in_bf16, updates.optimizers).run
     return in_bf16
 
