@@ -5,6 +5,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+from pytorch_lightning.utilities import rank_zero_info
+
 from infogan.errors import ConfigurationError
 from infogan.runtime.checkpoints import CheckpointError, newest_usable, read_checkpoint
 
@@ -52,7 +54,8 @@ def best_of(newest: tuple[Path, dict[str, Any]]) -> tuple[Path, dict[str, Any]]:
             continue
         try:
             checkpoint = read_checkpoint(path)
-        except CheckpointError:
+        except CheckpointError as error:
+            rank_zero_info(f"skipped: {error}")
             continue
         if score_of(checkpoint) > score_of(best[1]):
             best = path, checkpoint
@@ -64,10 +67,10 @@ def score_of(checkpoint: dict[str, Any]) -> float:
     for name, state in checkpoint.get("callbacks", {}).items():
         # The key tells the callback's arguments.
         if name.startswith("ModelCheckpoint") and state.get("monitor") is not None:
-            score = float(
-                math.nan if state.get("current_score") is None else state["current_score"]
-            )
-            return -math.inf if math.isnan(score) else -score if "'mode': 'min'" in name else score
+            score = state.get("current_score")
+            if score is None or math.isnan(score):
+                return -math.inf
+            return -float(score) if "'mode': 'min'" in name else float(score)
     return -math.inf
 
 

@@ -80,6 +80,9 @@ def fit(options: argparse.Namespace) -> int:
             write_file(folder / "checkpoints/last.ckpt", str(step), sync=False)
         if options.act == "slow":
             time.sleep(0.1)
+            # Until it is killed, whatever else the machine does.
+            if step == 5 and Path("hold").exists():
+                time.sleep(60)
     Image.new("RGB", (8, 8)).save(folder / "overview.png")
     end(folder, step, "finished", started)
     note("end", options.name)

@@ -33,12 +33,14 @@ class Background:
     """A study that runs as a process of its own."""
 
     def __init__(self, path: Path) -> None:
+        Path("hold").touch()
         program = [*study_program.PROGRAM, "study", str(path), "--jobs", "2"]
         self.process = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
     def end(self, signum: signal.Signals) -> tuple[int, str]:
         self.process.send_signal(signum)
         output, _ = self.process.communicate(timeout=60)
+        Path("hold").unlink()
         return self.process.returncode, output.decode()
 
 
@@ -111,7 +113,7 @@ def test_a_time_limit_stops_members_with_their_state_saved(
     assert "time_limit of 0.02 minutes: the same command goes on from here\n" in outcome.err
     assert "    1  interrupted" in outcome.out and "    1  waiting" in outcome.out
     assert study(str(path), "--time_limit", "10").code == 0
-    assert diary()[0] == "fit-from-0 line-slow_seed0" and "fit-from-0 line-slow_seed1" in diary()
+    assert {"fit-from-0 line-slow_seed0", "fit-from-0 line-slow_seed1"} <= set(diary())
     assert {row["outcome"] for row in table().values()} == {"finished"}
 
 
