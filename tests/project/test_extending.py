@@ -47,7 +47,7 @@ def enter(
 
 
 def test_excerpts_are_those_of_the_files() -> None:
-    assert {name for name, _ in EXCERPTS} == {
+    assert {name for name, _ in EXCERPTS if name.startswith("examples")} == {
         str(path.relative_to(ROOT)) for path in EXAMPLES.rglob("*.*") if path.suffix != ".pyc"
     }
     for name, excerpt in EXCERPTS:
