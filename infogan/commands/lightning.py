@@ -11,9 +11,8 @@ from typing import Any, Literal
 
 from jsonargparse import ActionConfigFile, ArgumentError, Namespace
 from pytorch_lightning.callbacks import Callback, Checkpoint, ModelCheckpoint, ProgressBar
-from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+from pytorch_lightning.cli import LightningArgumentParser
 from pytorch_lightning.loggers import Logger
-from pytorch_lightning.trainer import Trainer
 
 from infogan.callbacks.collapse import CollapseStopping
 from infogan.callbacks.confusion import ConfusionMatrix
@@ -45,6 +44,7 @@ from infogan.loggers import RunFolder
 from infogan.loggers.labels import RunLabels
 from infogan.runtime.checkpoints import CheckpointError, read_checkpoint
 from infogan.runtime.precision import native_precision, say_if_other_precision
+from infogan.runtime.private import OpenLightningCLI
 from infogan.runtime.settings import complete_settings, validation_interval_as_error
 from infogan.runtime.signals import ignore_usr1
 from infogan.runtime.strategies import register_strategies
@@ -91,7 +91,7 @@ class LightningOptionParser(OptionParser, LightningArgumentParser):
     """The parser of Lightning's verbs."""
 
 
-class InfoGANCLI(LightningCLI):
+class InfoGANCLI(OpenLightningCLI):
     """`fit`, `validate`, `test` and `predict` of any module and datamodule, from YAML."""
 
     options: LightningArgumentParser
@@ -161,9 +161,6 @@ class InfoGANCLI(LightningCLI):
             self.config = parser.parse_args(args)
             check_groups(self.config[self.config["subcommand"]], self.options)
 
-    def _parse_ckpt_path(self) -> None:
-        """Leave the config as given: it rules, not the checkpoint's hyper-parameters."""
-
     def before_instantiate_classes(self) -> None:
         """Check what can be checked before anything is built; find what `--ckpt_path` names."""
         config = self.config[self.subcommand]
@@ -209,7 +206,7 @@ class InfoGANCLI(LightningCLI):
         with as_configuration_error():
             super().instantiate_classes()
 
-    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
+    def complete_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> list[Callback]:
         """Choose what the config leaves open; leave out callbacks that the trainer turns off."""
         complete_settings(config)
         loggers = config["logger"]
@@ -229,8 +226,7 @@ class InfoGANCLI(LightningCLI):
             )
             if config.get(switch) is False
         ]
-        kept = [callback for callback in callbacks if not isinstance(callback, tuple(off))]
-        return super()._instantiate_trainer(config, kept)
+        return [callback for callback in callbacks if not isinstance(callback, tuple(off))]
 
     def tracking(self) -> Tracking:
         """Return what the loggers have to know of the run."""

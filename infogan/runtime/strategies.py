@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 
 from infogan.errors import ConfigurationError
 from infogan.runtime.launching import WatchedLauncher
+from infogan.runtime.private import finds_unused_parameters
 
 T = TypeVar("T")
 Compression = Literal["bf16", "fp16"]
@@ -269,4 +270,4 @@ def waits_for_all(strategy: DDPStrategy) -> bool:
     """Return whether a strategy expects a gradient of every parameter in every update."""
     if isinstance(strategy, AlternatingDDPStrategy):
         return False
-    return not strategy._ddp_kwargs.get("find_unused_parameters", False)
+    return not finds_unused_parameters(strategy)
