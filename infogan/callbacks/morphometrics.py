@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from infogan.callbacks.generation import fixed_latents, generated
-from infogan.data import Evaluated, data_of
+from infogan.data import Evaluated, RunData, data_of
 from infogan.errors import check_at_least
 from infogan.metrics.morphometrics import CodeMorphometrics, captions
 from infogan.modules.gan import GANModule
@@ -92,14 +92,10 @@ class Morphometrics(pl.Callback):
         if not (self.num_end_images and trainer.is_global_zero and applies(trainer, pl_module)):
             return
         assert isinstance(pl_module, GANModule)
-        latents = fixed_latents(pl_module.latents, self.num_end_images, self.seed)
-        # Of this process alone: no other waits for it here.
-        metric = CodeMorphometrics(pl_module.latents.codes, sync_on_compute=False)
         was_training = pl_module.training
         pl_module.eval()
-        self.measure_samples(pl_module, latents, metric)
+        correlations = of_samples(pl_module, self.num_end_images, self.seed, self.batch_size)
         pl_module.train(was_training)
-        correlations = metric.compute()
         pl_module.code_captions = captions(pl_module.latents.codes, correlations)
         # Validations that measure have logged it already, on samples of their own number.
         for logger in trainer.loggers if not self.num_val_images else ():
@@ -140,7 +136,7 @@ class Morphometrics(pl.Callback):
         latents = fixed_latents(module.latents, self.num_now, self.seed)
         generative = CodeMorphometrics(module.latents.codes).to(module.device)
         share = latents[trainer.global_rank :: trainer.world_size]
-        self.measure_samples(module, share, generative)
+        measure_samples(module, share, generative, self.batch_size)
         metrics = {"generative": generative}
         if isinstance(module, InfoGANModule):
             metrics["inferential"] = self.inferential
@@ -149,16 +145,37 @@ class Morphometrics(pl.Callback):
             module.log_dict({f"{stage}/morpho_{kind}_{name}": value for name, value in values})
         self.inferential = None
 
-    def measure_samples(
-        self, module: GANModule, latents: Tensor, metric: CodeMorphometrics
-    ) -> None:
-        """Generate images and measure them with the codes that made them."""
-        for part, images in generated(module, latents, self.batch_size):
-            metric.update(images, module.latents.split_codes(part))
+
+def of_samples(
+    module: GANModule, num_images: int, seed: int = 2, batch_size: int = 500
+) -> dict[str, Tensor]:
+    """Return the correlations of samples by `MEASURE_CODE`, without other processes.
+
+    Args:
+        module: The module, in evaluation mode.
+        num_images: Images to generate.
+        seed: Seed of their latents.
+        batch_size: Images to generate at once.
+    """
+    metric = CodeMorphometrics(module.latents.codes, sync_on_compute=False)
+    latents = fixed_latents(module.latents, num_images, seed)
+    measure_samples(module, latents, metric, batch_size)
+    return metric.compute()
+
+
+def measure_samples(
+    module: GANModule, latents: Tensor, metric: CodeMorphometrics, batch_size: int
+) -> None:
+    """Generate images and measure them with the codes that made them."""
+    for part, images in generated(module, latents, batch_size):
+        metric.update(images, module.latents.split_codes(part))
 
 
 def applies(trainer: pl.Trainer, module: pl.LightningModule) -> bool:
     """Return whether the data shows strokes and the module has a continuous code."""
-    if not data_of(trainer).shows_strokes or not isinstance(module, GANModule):
-        return False
-    return any(not code.is_discrete for code in module.latents.codes)
+    return isinstance(module, GANModule) and can_be_measured(data_of(trainer), module)
+
+
+def can_be_measured(data: RunData, module: GANModule) -> bool:
+    """Return whether the data shows strokes and the module has a continuous code."""
+    return data.shows_strokes and any(not code.is_discrete for code in module.latents.codes)

@@ -14,12 +14,18 @@ from typing import Any
 import pytorch_lightning as pl
 import yaml
 
+from infogan.callbacks.morphometrics import can_be_measured, of_samples
 from infogan.commands.explore.held_out import load_held_out
 from infogan.commands.explore.studio import Studio
 from infogan.commands.named_checkpoints import with_own_config
+from infogan.data import told_by
 from infogan.errors import ConfigurationError
+from infogan.metrics.morphometrics import captions
 from infogan.modules import GANModule
 from infogan.modules.loading import open_gan
+
+# Samples that tell what each continuous code sets: a second on one core.
+NUM_MEASURED = 300
 
 
 def explore(
@@ -36,8 +42,8 @@ def explore(
 
     Args:
         ckpt_path: Checkpoint of any GAN that `fit` has saved.
-        data: Datamodule whose test images are shown; by default that of the run's config.yaml;
-            null for none.
+        data: Datamodule whose validation images (test images, if there are none) are shown; by
+            default that of the run's config.yaml; null for none.
         host: Address to serve on. The default is reached from this machine only; 0.0.0.0 lets in
             whoever reaches this machine.
         port: Port to serve on; 0 takes any free one.
@@ -53,6 +59,9 @@ def explore(
         )
     module = open_gan(ckpt_path)
     held_out = None if data is None else load_held_out(data, module)
+    if can_be_measured(told_by(data), module):
+        correlations = of_samples(module, NUM_MEASURED)
+        module.code_captions = captions(module.latents.codes, correlations)
     known = (held_out.meanings, held_out.images) if held_out is not None else ()
     studio = Studio(module, *known)
     with exit_on_termination(), tempfile.TemporaryDirectory(prefix="infogan-explore-") as folder:

@@ -109,6 +109,9 @@ class Page:
         choices = [(label, i) for i, label in enumerate(self.studio.choices(index))]
         if index in self.studio.meanings:
             common["info"] = "In brackets: the class that it names on the held-out images."
+        if control.name in self.studio.module.code_captions:
+            sets = self.studio.module.code_captions[control.name]
+            common["info"] = f"Sets most, on samples: {sets}."
         if not control.choices:
             step = 10.0**-control.digits
             return gr.Slider(control.low, control.high, control.middle, step=step, **common)

@@ -283,6 +283,19 @@ def test_a_page_has_the_panels_that_its_model_fills(
         assert drawn == [number == active for number in range(len(titles))], title
 
 
+def test_a_slider_tells_what_its_code_sets(build: Build) -> None:
+    from infogan.commands.explore.page import Page
+
+    module = build(codes=[UniformCode(), UniformCode()])
+    module.code_captions = {"uniform1": "slant, r = 0.94"}
+    page = Page(Studio(module), None, "a model")
+    page.build()
+    assert [control.info for control in page.controls] == [
+        None,
+        "Sets most, on samples: slant, r = 0.94.",
+    ]
+
+
 @pytest.mark.parametrize(
     ("method", "headers", "code"),
     [
