@@ -8,6 +8,7 @@ import operator
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
@@ -42,29 +43,40 @@ def forgiving_type(hint: Any) -> Any:
     Which comes first in `typing.Optional[Union[int, float]]` depends on what was imported before.
     """
     if hint is str:
-        return text
+        return Text()
     members = get_args(hint) if get_origin(hint) in (Union, UnionType) else ()
     if set(members) == {str, type(None)}:
-        return text_or_none
+        return Text(nullable=True)
     if {int, float} <= set(members):
         return functools.reduce(operator.or_, sorted(members, key=lambda kind: kind is not int))
     return hint
 
 
-def text(value: Any) -> str:
-    """Return a text as given; of a number, how it is written.
+@dataclass(frozen=True, repr=False)
+class Text:
+    """The type of a text: as given; of a number, how it is written.
 
-    Raises:
-        ValueError: If YAML has read something else.
+    Args:
+        nullable: Whether null, for None, is taken as well.
     """
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ValueError(f"Expected a text. Got value: {value}; put it in quotes")
-    return str(value)
 
+    nullable: bool = False
 
-def text_or_none(value: Any) -> str | None:
-    """Return None for null, else a text."""
-    return None if value in (None, "null") else text(value)
+    def __call__(self, value: Any) -> str | None:
+        """Return the text.
+
+        Raises:
+            ValueError: If YAML has read something else.
+        """
+        if self.nullable and value in (None, "null"):
+            return None
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise ValueError(f"Expected a text. Got value: {value}; put it in quotes")
+        return str(value)
+
+    def __repr__(self) -> str:
+        """Return what `--help` shows."""
+        return "str | null" if self.nullable else "str"
 
 
 @contextmanager

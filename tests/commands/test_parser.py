@@ -81,3 +81,12 @@ def test_null_is_no_name(tmp_path: Path) -> None:
     path.write_text("group: null\ntrainer: {note: null}\n")
     for options in (parse(f"--config={path}"), parse("--group=null", "--trainer.note=null")):
         assert options.group is None and options.trainer.note is None
+
+
+def test_help_names_types_as_a_person_does() -> None:
+    parser = OptionParser(exit_on_error=False)
+    parser.add_argument("--name", type=str, default="run", help="A name.")
+    parser.add_argument("--group", type=str | None, help="A group.")
+    text = parser.format_help()
+    assert "A name. (type: str, default: run)" in text
+    assert "A group. (type: str | null, default: null)" in text
