@@ -47,7 +47,7 @@ def run_chain(chain: list[tuple[str, str]], jobs: int, end: float, part: Part) -
 
 def failures(part: Part) -> Iterator[tuple[str, bytes]]:
     """Yield the end of every log of a run."""
-    for log in (part.scratch / "study_runs").glob("*/*/*.log"):
+    for log in (part.scratch / "study_runs").glob("*/*.log"):
         yield f"{log.parent.name}_{log.name}", log.read_bytes()[-3000:]
 
 
