@@ -35,6 +35,13 @@ def test_shear_leans_to_the_right_by_its_slope() -> None:
     torch.testing.assert_close(slope(images), 0.3 * amounts, atol=0.005, rtol=0)
 
 
+def test_positions_are_not_rounded_by_autocast() -> None:
+    images, amounts = torch.rand(4, 1, 28, 28), torch.linspace(-1, 1, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = Shear()(images, amounts)
+    torch.testing.assert_close(found, Shear()(images, amounts), rtol=0, atol=1e-6)
+
+
 def test_shear_can_keep_the_width_of_leaning_strokes() -> None:
     images, amounts = bar(4).expand(2, -1, -1, -1), torch.tensor([-1.0, 1.0])
     plain, widened = Shear(0.3)(images, amounts), Shear(0.3, widening=0.5)(images, amounts)
