@@ -14,6 +14,7 @@ from pytorch_lightning.callbacks import Callback, Checkpoint, ModelCheckpoint, P
 from pytorch_lightning.cli import LightningArgumentParser
 from pytorch_lightning.loggers import Logger
 
+from infogan.callbacks.best_metric import BestMetric
 from infogan.callbacks.collapse import CollapseStopping
 from infogan.callbacks.confusion import ConfusionMatrix
 from infogan.callbacks.disentanglement import Disentanglement
@@ -38,7 +39,7 @@ from infogan.commands.named_checkpoints import (
 from infogan.commands.old_configs import without_old_options
 from infogan.commands.parser import OptionParser, check_groups, explained
 from infogan.commands.tracking import Plan, Tracking, plan_loggers
-from infogan.errors import ConfigurationError, as_configuration_error, one_line
+from infogan.errors import ConfigurationError, one_line
 from infogan.files import shipped
 from infogan.loggers import RunFolder
 from infogan.loggers.labels import RunLabels
@@ -203,7 +204,7 @@ class InfoGANCLI(OpenLightningCLI):
 
     def instantiate_classes(self) -> None:
         """Build model, data and trainer; what is wrong with their values is one line."""
-        with as_configuration_error():
+        with explained(self.options):
             super().instantiate_classes()
 
     def complete_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> list[Callback]:
@@ -226,7 +227,8 @@ class InfoGANCLI(OpenLightningCLI):
             )
             if config.get(switch) is False
         ]
-        return [callback for callback in callbacks if not isinstance(callback, tuple(off))]
+        kept = [callback for callback in callbacks if not isinstance(callback, tuple(off))]
+        return [*kept, BestMetric()]
 
     def tracking(self) -> Tracking:
         """Return what the loggers have to know of the run."""

@@ -155,13 +155,7 @@ def near_class(path: str) -> str:
 def options_of(path: str) -> list[str]:
     """Return the arguments of the class that a full path names, those of its bases included."""
     module, _, name = path.rpartition(".")
-    kind = getattr(importlib.import_module(module), name)
-    found = {
-        argument: None
-        for base in inspect.getmro(kind)
-        if base is not object and "__init__" in vars(base)
-        for argument in inspect.signature(base).parameters
-    }
+    found = parameters_of(getattr(importlib.import_module(module), name))
     return [name for name in found if name not in ("self", "args", "kwargs", "defaults", "params")]
 
 
@@ -174,14 +168,63 @@ def subclasses(kind: type) -> Iterator[type]:
 
 
 def check_groups(config: Namespace, parser: ArgumentParser) -> None:
-    """Refuse a single value in the place of a group of options, such as `trainer: 3`.
+    """Refuse what jsonargparse lets through: `trainer: 3`, and null for what cannot be null.
+
+    Args:
+        config: All options of a verb.
+        parser: Their parser.
 
     Raises:
-        ConfigurationError: For the first such group.
+        ConfigurationError: For the first such value.
     """
-    keys = [*parser.get_defaults().keys()]
-    for group in dict.fromkeys(key.partition(".")[0] for key in keys if "." in key):
-        if not isinstance(config.get(group), Namespace):
-            raise ConfigurationError(
-                f"{group} must hold `option: value` lines, got {config.get(group)!r}"
-            )
+    groups = {key.partition(".")[0] for key in [*parser.get_defaults().keys()] if "." in key}
+    for name, value in vars(config).items():
+        if name in groups and not isinstance(value, Namespace):
+            raise ConfigurationError(f"{name} must hold `option: value` lines, got {value!r}")
+        # A group that is built by hand, the trainer's, has no class.
+        kind = getattr((parser.groups or {}).get(name), "group_class", None)
+        if name in groups and kind is not None:
+            check_nulls(kind, vars(value), f"{name}.")
+        else:
+            check_classes(value, name)
+
+
+def check_classes(value: Any, where: str) -> None:
+    """Look for null in the arguments of a class, or of a list of them, that a config names.
+
+    Raises:
+        ConfigurationError: For the first null that cannot be.
+    """
+    for part in value if isinstance(value, list) else [value]:
+        if isinstance(part, Namespace) and "class_path" in part and "init_args" in part:
+            module, _, name = part.class_path.rpartition(".")
+            kind = getattr(importlib.import_module(module), name)
+            check_nulls(kind, vars(part.init_args), f"{where}: {name}: ")
+
+
+def check_nulls(kind: Any, given: dict[str, Any], where: str) -> None:
+    """Refuse null for arguments of a class or function whose type has no None.
+
+    Raises:
+        ConfigurationError: For the first such argument.
+    """
+    parameters = parameters_of(kind)
+    for name, value in given.items():
+        hint = parameters[name].annotation if name in parameters else Any
+        is_told = hint is not Any and hint is not inspect.Parameter.empty and hint != "Any"
+        takes_none = type(None) in get_args(hint) or isinstance(hint, str)
+        if value is None and is_told and not takes_none and parameters[name].default is not None:
+            expected = getattr(hint, "__name__", str(hint))
+            raise ConfigurationError(f"{where}{name}: Expected {expected}. Got value: null")
+        check_classes(value, f"{where}{name}")
+
+
+def parameters_of(kind: Any) -> dict[str, inspect.Parameter]:
+    """Return the parameters of a function, or of a class and its bases, by name."""
+    if not inspect.isclass(kind):
+        return dict(inspect.signature(kind).parameters)
+    found: dict[str, inspect.Parameter] = {}
+    for base in reversed(inspect.getmro(kind)):
+        if "__init__" in vars(base) and base is not object:
+            found |= inspect.signature(vars(base)["__init__"]).parameters
+    return found

@@ -1,6 +1,7 @@
 """Verbs that are plain functions: their arguments become the options, their docstring the help."""
 
 import inspect
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,8 @@ from typing import Any
 from docstring_parser import parse
 from jsonargparse import ActionConfigFile
 
-from infogan.commands.parser import OptionParser, explained
+from infogan.commands.parser import OptionParser, check_nulls, explained
+from infogan.errors import ConfigurationError
 
 
 def run_function(
@@ -26,7 +28,7 @@ def run_function(
         listed: The argument, a list of texts, that takes all that belongs to no option.
 
     Raises:
-        ConfigurationError: If the options are wrong.
+        ConfigurationError: If the options, or the values that the function checks, are wrong.
     """
     summary = (function.__doc__ or "").partition("\n\n    Args:")[0]
     parser = OptionParser(
@@ -48,6 +50,7 @@ def run_function(
     parser.set_defaults(defaults or {})
     with explained(parser):
         config = parser.parse_args(argv[1:])
+        check_nulls(function, vars(config), "")
         arguments = parser.instantiate_classes(config)
     del arguments["config"]
     if takes_checkpoint:
@@ -56,4 +59,10 @@ def run_function(
             from infogan.commands.named_checkpoints import named_checkpoint
 
             arguments.ckpt_path = named_checkpoint(str(arguments.ckpt_path), place)[0]
-    function(**arguments.as_dict())
+    try:
+        function(**arguments.as_dict())
+    except ValueError as error:
+        # A function that is called from Python, too, names the argument whose value is wrong.
+        if not any(re.search(rf"\b{name}\b", str(error)) for name in arguments.as_dict()):
+            raise
+        raise ConfigurationError(str(error)) from error

@@ -13,6 +13,12 @@ Command = Callable[..., Outcome]
 BASE = ("fit", "--config", "infogan_mnist.yaml", *TINY)
 
 
+def adam(network: str, arguments: str) -> str:
+    """Return a config of an optimizer."""
+    factory = f"{{class_path: torch.optim.Adam, init_args: {{{arguments}}}}}"
+    return f"model: {{init_args: {{{network}_optimizer: {factory}}}}}"
+
+
 def one_clear_line(outcome: Outcome, *words: str) -> None:
     """Check the contract: the last line is the only error, and says these words."""
     assert outcome.code == 2
@@ -51,10 +57,6 @@ def one_clear_line(outcome: Outcome, *words: str) -> None:
         (["--model.init_args.image_size=32"], ["image_size=32", "(1, 28, 28)"]),
         (["--ckpt_path=missing.ckpt"], ["ckpt_path=missing.ckpt"]),
         (["--ckpt_path=last"], ["ckpt_path=last", "runs/infogan_mnist", "--name"]),
-        (["--model.init_args.generator_optimizer.lr=0"], ["generator_optimizer has lr=0"]),
-        (["--model.init_args.discriminator_optimizer.lr=-1"], ["discriminator_optimizer", "-1"]),
-        (["--model.init_args.generator_optimizer.lr=.nan"], ["generator_optimizer", "nan"]),
-        (["--model.init_args.generator_optimizer.betas=[2,0.9]"], ["generator_optimizer", "beta"]),
         (["--trainer.gradient_clip_val=1"], ["gradient_clip_val"]),
         (["--trainer.accumulate_grad_batches=2"], ["accumulate_grad_batches"]),
     ],
@@ -93,6 +95,16 @@ def test_bad_yaml(command: Command) -> None:
             ["generator_optimizer", "rate", "there are", "lr"],
         ),
         ("data: {clas_path: MNISTDataModule}", ["did you mean class_path?"]),
+        ("model: {init_args: {noise_dim: null}}", ["noise_dim", "Expected int", "null"]),
+        (
+            "model: {init_args: {codes: [{class_path: UniformCode, init_args: {low: null}}]}}",
+            ["codes: UniformCode: low", "Expected float", "null"],
+        ),
+        ("traversal: {num_columns: null}", ["traversal.num_columns", "Expected int", "null"]),
+        (adam("generator", "lr: 0"), ["generator_optimizer has lr=0", "positive"]),
+        (adam("discriminator", "lr: -1"), ["discriminator_optimizer", "-1"]),
+        (adam("generator", "lr: .nan"), ["generator_optimizer", "nan"]),
+        (adam("generator", "betas: [2, 0.9]"), ["generator_optimizer: Invalid beta"]),
         ("name: on", ["name", "True", "quotes"]),
         ("", ["x.yaml", "`key: value`"]),
         ("- a", ["x.yaml", "`key: value`", "- a"]),
