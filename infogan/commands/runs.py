@@ -84,8 +84,9 @@ class RunRecord:
         try:
             for row in self.rows:
                 step = step_of(row)
-                for name in row.keys() - {"step", "epoch"}:
-                    curves.setdefault(name, []).append(Point(step, float(row[name])))
+                for name, cell in row.items():
+                    if name not in ("step", "epoch"):
+                        curves.setdefault(name, []).append(Point(step, float(cell)))
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigurationError(
                 f"runs: {self.folder / METRICS_FILE} is no table of steps and numbers ({error}); "
@@ -153,9 +154,9 @@ class RunRecord:
     # ---- values --------------------------------------------------------------------------------
 
     def last(self, name: str) -> Point | None:
-        """Return the newest value of a log name; None if there is none."""
-        points = self.curves.get(name, ())
-        return points[-1] if points else None
+        """Return a log name's value at the newest step of its stage; None if it had none then."""
+        is_new = name in self.newest_values(name.partition("/")[0])
+        return self.curves[name][-1] if is_new else None
 
     def best(self, name: str) -> Point | None:
         """Return the highest finite value of a log name, the first of equal ones."""
@@ -167,13 +168,9 @@ class RunRecord:
 
         All values are of one state of the weights: what was logged only earlier is left out.
         """
-        prefix = f"{stage}/"
-        own = [row for row in self.rows if any(name.startswith(prefix) for name in row)]
-        values: Row = {}
-        for row in own:
-            if step_of(row) == step_of(own[-1]):
-                values |= {name: cell for name, cell in row.items() if name.startswith(prefix)}
-        return values
+        own = {n: p[-1] for n, p in self.curves.items() if n.startswith(f"{stage}/")}
+        newest = max((point.step for point in own.values()), default=0)
+        return {name: str(point.value) for name, point in own.items() if point.step == newest}
 
     # ---- pictures ------------------------------------------------------------------------------
 

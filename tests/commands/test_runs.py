@@ -128,7 +128,9 @@ def test_values_are_of_one_validation(tmp_path: Path) -> None:
     # `val/left` of step 2 is of other weights.
     assert run.newest_values("val") == {"val/code_accuracy": "0.7", "val/right": "0.6"}
     assert run.newest_values("train") == {"train/mi": "0.4"}
-    assert run.newest_values("test") == {}
+    assert run.newest_values("test") == {} and run.last("test/nmi") is None
+    assert run.last("val/left") is None and run.last("val/right") == Point(4, 0.6)
+    assert list(run.curves) == ["train/mi", "val/code_accuracy", "val/left", "val/right"]
 
 
 def test_pictures_are_the_newest_there_are(tmp_path: Path) -> None:
