@@ -20,6 +20,6 @@ def fixed_latents(latents: LatentSpec, num_images: int, seed: int) -> Tensor:
 def generated(
     module: GANModule, latents: Tensor, batch_size: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield parts of the latents and the images that they make, on the module's device."""
+    """Yield parts of the latents and the float32 images that they make, on the module's device."""
     for part in latents.to(module.device).split(batch_size):
-        yield part, module.generate(part)
+        yield part, module.generate(part).float()

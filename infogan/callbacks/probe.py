@@ -126,7 +126,9 @@ class EncoderProbe(pl.Callback):
         with torch.no_grad():
             train_features = torch.cat(
                 [
-                    module.discriminator.trunk(part.to(module.device))[0].cpu()
+                    module.discriminator.trunk(part.to(module.device, module.dtype))[0]
+                    .float()
+                    .cpu()
                     for part in train_images.split(BATCH_SIZE)
                 ]
             )

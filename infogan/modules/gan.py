@@ -314,7 +314,7 @@ class GANModule(ManualModule, ABC):
 
     def generate(self, latent: Tensor) -> Tensor:
         """Return G(z, c): images (batch, channels, side, side) in [0, 1]."""
-        return self.generator(latent.to(self.device))
+        return self.generator(latent.to(self.device).to(self.dtype))
 
     def forward(self, latent: Tensor) -> Tensor:
         """Return G(z, c), as `generate`."""

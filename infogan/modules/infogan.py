@@ -86,7 +86,7 @@ class InfoGANModule(GANModule):
 
     def recognize(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return Q's posterior parameters by code, (batch, code.num_parameters) each."""
-        (features,) = self.discriminator.trunk(images)
+        (features,) = self.discriminator.trunk(images.to(self.dtype))
         return self.recognize_features(features)
 
     def recognize_features(self, features: Tensor) -> tuple[Tensor, ...]:

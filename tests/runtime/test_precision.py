@@ -9,6 +9,7 @@ import yaml
 
 from infogan.runtime.precision import native_precision
 from tests.commands.test_cli import FIT, RUN, Command
+from tests.conftest import TINY, TINY_TEST
 
 
 @pytest.mark.parametrize(
@@ -72,3 +73,14 @@ def test_the_saved_config_and_the_checkpoint_hold_it_and_a_test_in_another_says_
     line = "the checkpoint was trained in bf16-mixed and is used in 32-true"
     assert command(*quick).code == 0 and line not in caplog.text
     assert command(*quick, "--trainer.precision=32").code == 0 and line in caplog.text
+
+
+def test_double_precision_goes_from_training_to_the_last_picture(command: Command) -> None:
+    """Callbacks draw in float32, outside of Lightning's context."""
+    double = "--trainer.precision=64-true"
+    outcome = command("fit", "--config", "infogan_mnist.yaml", *TINY, double)
+    assert outcome.code == 0, outcome.err
+    checkpoint = Path("runs/infogan_mnist/version_0/checkpoints/last.ckpt")
+    outcome = command("test", "--ckpt_path", str(checkpoint), *TINY_TEST, double)
+    assert outcome.code == 0, outcome.err
+    assert len(list(checkpoint.parent.parent.glob("traversals/*/overview.png"))) == 1
