@@ -89,16 +89,15 @@ def test_the_python_example_runs(command: Command, capsys: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize(
-    ("study", "setting", "config"),
+    ("study", "setting"),
     [
-        # The table's name for it is older than the config's.
-        ("paper_table", "infogan_mnist", "infogan_clustering_mnist"),
-        ("paper_table", "infogan_line_repaired", "infogan_line_repaired"),
-        ("rectangles", "infogan_rectangles_repaired", "infogan_rectangles_repaired"),
+        ("paper", "infogan_mnist"),
+        ("paper_table", "infogan_line_repaired"),
+        ("rectangles", "infogan_rectangles_repaired"),
     ],
 )
-def test_headline_numbers_are_those_of_the_tables(study: str, setting: str, config: str) -> None:
+def test_headline_numbers_are_those_of_the_tables(study: str, setting: str) -> None:
     runs = Studies(ROOT / "benchmarks" / "studies", Gaps())(study).of(setting)
     first_screen = README.partition("## Start")[0]
-    (row,) = [line for line in first_screen.splitlines() if f"`{config}.yaml` |" in line]
+    (row,) = [line for line in first_screen.splitlines() if f"`{setting}.yaml` |" in line]
     assert f"**{runs.mean_sd('test/code_accuracy')}** ({len(runs)} seed" in row
