@@ -199,3 +199,52 @@ def test_a_validation_that_leaves_nothing_is_refused(tmp_path: Path) -> None:
         MNISTDataModule(str(tmp_path), verify=False, val_size=400).setup("fit")
     with pytest.raises(ValueError, match="val_size=-1 must not be negative"):
         MNISTDataModule(val_size=-1)
+
+
+# ---- what predict reads ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [mnist_like, basicprop, pictures])
+def test_predict_reads_every_image_of_all_splits_once(
+    make: Callable[[Path], Any], tmp_path: Path
+) -> None:
+    data = make(tmp_path)
+    data.predict_split = "all"
+    data.setup("predict")
+    images = torch.cat(list(data.predict_dataloader()))
+    named = data.predicted_images
+    assert len(images) == len(named) == len(set(named))
+    assert [split for split, _ in named] == sorted(
+        (split for split, _ in named), key=["train", "val", "test"].index
+    )
+    for split in ("train", "val", "test"):
+        data.predict_split = split
+        of_split = [name for name in named if name[0] == split]
+        assert data.predicted_images == of_split
+        batches = [b if isinstance(b, Tensor) else b[0] for b in data.predict_dataloader()]
+        first = [name[0] for name in named].index(split)
+        assert torch.equal(torch.cat(batches), images[first : first + len(of_split)])
+
+
+def test_predict_counts_within_mnists_own_file(tmp_path: Path) -> None:
+    data = mnist_like(tmp_path)
+    data.predict_split = "val"
+    data.setup("predict")
+    everything = stripe_data(tmp_path / "again")
+    everything.raw_dir = data.raw_dir
+    everything.setup("fit")
+    assert everything.train_source is not None and data.val_source is not None
+    numbers = torch.tensor([int(name) for _, name in data.predicted_images])
+    images, _ = everything.train_source.fetch(numbers, np.random.default_rng(0))
+    assert torch.equal(images, data.val_source.fetch(torch.arange(40), None)[0])  # type: ignore[arg-type]
+
+
+def test_predict_refuses_what_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="predict_split='training' is unknown; choose from train"):
+        MNISTDataModule(predict_split="training")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="predict_split=train with on_the_fly=true"):
+        BasicPropDataModule(on_the_fly=True, predict_split="train")
+    data = BasicPropDataModule(val_size=0, predict_split="val")
+    data.setup("predict")
+    with pytest.raises(ValueError, match="holds out no validation images; choose another split"):
+        data.predict_dataloader()
