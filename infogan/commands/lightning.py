@@ -261,11 +261,15 @@ def check_writable(save_dir: str) -> None:
         ) from error
 
 
+def is_for_users(record: logging.LogRecord) -> bool:
+    """Return whether a line of Lightning's says something that a user can act on."""
+    return not re.search("litlogger|TPU available|`weights_only` was not set", record.getMessage())
+
+
 def run(argv: list[str]) -> None:
     """Run `fit`, `validate`, `test` or `predict` with these arguments."""
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(
-        lambda record: not re.search("litlogger|TPU available", record.getMessage())
-    )
+    for name in ("utilities.rank_zero", "trainer.connectors.checkpoint_connector"):
+        logging.getLogger(f"pytorch_lightning.{name}").addFilter(is_for_users)
     ignore_usr1()
     register_strategies()
     loggers: list[dict[str, Any]] = [
