@@ -1,12 +1,12 @@
 """Completion of verbs, options and configs in bash, from what each verb's `--help` says."""
 
-import argparse
 import contextlib
 import io
 import re
 from collections.abc import Callable, Sequence
 
 from infogan.commands.lightning import CONFIG_FOLDER
+from infogan.commands.parser import OptionParser, explained
 
 OPTION = re.compile(r"^ +(?:-\w, |-\w \w+, )?(--[\w.]+)", re.MULTILINE)
 
@@ -38,11 +38,14 @@ def print_completion(
         main: Runs a verb.
         verbs: All verbs.
     """
-    argparse.ArgumentParser(
+    parser = OptionParser(
         prog="cli.py completion",
+        exit_on_error=False,
         description="Print a script that completes verbs, options and shipped configs of the "
         "command infogan in bash. For this shell: source <(infogan completion)",
-    ).parse_args(argv[1:])
+    )
+    with explained(parser):
+        parser.parse_args(argv[1:])
     others = [verb for verb in verbs if verb != argv[0]]
     cases = [f'            {verb}) words="{" ".join(options(main, verb))}" ;;' for verb in others]
     configs = " ".join(sorted(path.name for path in CONFIG_FOLDER.glob("*.yaml")))

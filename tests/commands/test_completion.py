@@ -47,4 +47,4 @@ def test_every_verb_has_its_options(script: str) -> None:
 
 def test_it_takes_no_options(command: Callable[..., Outcome]) -> None:
     outcome = command("completion", "zsh")
-    assert outcome.code == 2 and "zsh" in outcome.err
+    assert outcome.code == 2 and "zsh" in outcome.err and len(outcome.err.splitlines()) == 1
