@@ -1,8 +1,10 @@
 """What a person sees while a run goes on and when it ends."""
 
 import json
+import math
 import time
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ SHOWN = {
 
 
 class LossProgressBar(TQDMProgressBar):
-    """Show D's and G's losses, the mutual information (nats) and the code accuracy.
+    """Show the run's time left, both losses, the mutual information (nats) and the code accuracy.
 
     Args:
         refresh_rate: Batches between two refreshes; 0 turns the bar off.
@@ -33,13 +35,35 @@ class LossProgressBar(TQDMProgressBar):
 
     def __init__(self, refresh_rate: int = 10, leave: bool = False) -> None:
         super().__init__(refresh_rate=refresh_rate, leave=leave)
+        self.started: float | None = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock, also of a resumed run."""
+        super().on_train_start(trainer, pl_module)
+        self.started, self.first_step = time.perf_counter(), trainer.global_step
+
+    def time_left(self, trainer: pl.Trainer) -> str | None:
+        """Return the time left of the whole run at its rate so far, validations included.
+
+        None before the first batch, outside of a training, and for one without an end.
+        """
+        if self.started is None or not trainer.training:
+            return None
+        done = trainer.global_step - self.first_step
+        num_batches = trainer.estimated_stepping_batches
+        if done < 1 or math.isinf(num_batches):
+            return None
+        seconds_a_batch = (time.perf_counter() - self.started) / done
+        left = max(0, num_batches - trainer.global_step) * seconds_a_batch
+        return str(timedelta(seconds=round(left)))
 
     def get_metrics(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule
     ) -> dict[str, int | str | float | dict[str, float]]:
         """Return the bar's figures, short names first."""
-        metrics = trainer.callback_metrics
-        return {short: f"{metrics[key]:.3f}" for short, key in SHOWN.items() if key in metrics}
+        metrics, left = trainer.callback_metrics, self.time_left(trainer)
+        shown = {short: f"{metrics[key]:.3f}" for short, key in SHOWN.items() if key in metrics}
+        return {**({} if left is None else {"left": left}), **shown}
 
 
 class RunSummary(pl.Callback):

@@ -1,8 +1,6 @@
 """The Lightning command line: configs found by name, clear errors, runs that can go on."""
 
 import difflib
-import logging
-import re
 import signal
 import tempfile
 from collections.abc import Mapping
@@ -37,7 +35,7 @@ from infogan.commands.named_checkpoints import (
     with_own_config,
 )
 from infogan.commands.old_configs import without_old_options
-from infogan.commands.parser import OptionParser, check_groups, explained
+from infogan.commands.parser import OptionParser, check_groups, explained, with_home
 from infogan.commands.tracking import Plan, Tracking, plan_loggers
 from infogan.errors import ConfigurationError, one_line
 from infogan.files import shipped
@@ -46,9 +44,8 @@ from infogan.loggers.labels import RunLabels
 from infogan.runtime.checkpoints import CheckpointError, read_checkpoint
 from infogan.runtime.precision import native_precision, say_if_other_precision
 from infogan.runtime.private import OpenLightningCLI
-from infogan.runtime.settings import complete_settings, validation_interval_as_error
+from infogan.runtime.settings import complete_settings, own_settings, validation_interval_as_error
 from infogan.runtime.signals import ignore_usr1
-from infogan.runtime.strategies import register_strategies
 
 CONFIG_FOLDER = shipped("configs")
 
@@ -159,7 +156,7 @@ class InfoGANCLI(OpenLightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the command line; what is wrong with it becomes a ConfigurationError."""
         with explained(self.options):
-            self.config = parser.parse_args(args)
+            self.config = with_home(parser.parse_args(args))
             check_groups(self.config[self.config["subcommand"]], self.options)
 
     def before_instantiate_classes(self) -> None:
@@ -227,6 +224,9 @@ class InfoGANCLI(OpenLightningCLI):
             )
             if config.get(switch) is False
         ]
+        given = config["callbacks"] or []
+        if any(isinstance(o, ProgressBar) for o in (given if isinstance(given, list) else [given])):
+            off.append(ProgressBar)  # the config's own stands in for ours
         kept = [callback for callback in callbacks if not isinstance(callback, tuple(off))]
         return [*kept, BestMetric()]
 
@@ -261,24 +261,16 @@ def check_writable(save_dir: str) -> None:
         ) from error
 
 
-def is_for_users(record: logging.LogRecord) -> bool:
-    """Return whether a line of Lightning's says something that a user can act on."""
-    return not re.search("litlogger|TPU available|`weights_only` was not set", record.getMessage())
-
-
 def run(argv: list[str]) -> None:
     """Run `fit`, `validate`, `test` or `predict` with these arguments."""
-    for name in ("utilities.rank_zero", "trainer.connectors.checkpoint_connector"):
-        logging.getLogger(f"pytorch_lightning.{name}").addFilter(is_for_users)
     ignore_usr1()
-    register_strategies()
     loggers: list[dict[str, Any]] = [
         {"class_path": "infogan.loggers.RunFolder"},
         {"class_path": "infogan.loggers.WandbRun"},
     ]
     settings = {"logger": loggers, "log_every_n_steps": 10, "num_sanity_val_steps": 0, "devices": 1}
     try:
-        with validation_interval_as_error():
+        with validation_interval_as_error(), own_settings():
             InfoGANCLI(
                 args=with_own_config(argv),
                 save_config_callback=LoggedConfig,

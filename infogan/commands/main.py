@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from infogan import __version__
 from infogan.errors import ConfigurationError
+from infogan.runtime.found import left_as_found
 
 
 def lightning(argv: list[str]) -> None:
@@ -138,8 +139,10 @@ def main(argv: list[str] | None = None) -> int:
     if not argv:
         parser.print_help()
         return 0
-    find_own_classes()
-    return run(lambda: VERBS[parser.parse_known_args(argv[:1])[0].verb][0](argv))
+    argv = [with_home(argument) for argument in argv]
+    with left_as_found():
+        find_own_classes()
+        return run(lambda: VERBS[parser.parse_known_args(argv[:1])[0].verb][0](argv))
 
 
 class EntranceParser(argparse.ArgumentParser):
@@ -186,6 +189,13 @@ def leave_waiting_ranks(error: Exception, code: int | None) -> None:
         if code is None:
             traceback.print_exception(error)
         leave_at_once(code or 1)
+
+
+def with_home(argument: str) -> str:
+    """Return an argument with `~` expanded where shells leave it: in `--save_dir=~/runs`."""
+    option, equals, value = argument.rpartition("=")
+    is_path = value.startswith("~") and (not equals or option.startswith("--"))
+    return f"{option}{equals}{Path(value).expanduser()}" if is_path else argument
 
 
 def import_named_classes() -> None:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
@@ -34,6 +35,18 @@ class OptionParser(ArgumentParser):
             kwargs["type"] = forgiving_type(hint)
             kwargs.pop("action", None)
         return super().add_argument(*args, **kwargs)
+
+
+def with_home(value: Any) -> Any:
+    """Return parsed options with `~` expanded in every text and path that starts with it."""
+    if isinstance(value, Namespace | dict):
+        for key in list(value.keys()):
+            value[key] = with_home(value[key])
+    elif isinstance(value, list):
+        return [with_home(item) for item in value]
+    elif isinstance(value, str | Path) and str(value).startswith("~/"):
+        return type(value)(Path(value).expanduser())
+    return value
 
 
 def forgiving_type(hint: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 from docstring_parser import parse
 from jsonargparse import ActionConfigFile
 
-from infogan.commands.parser import OptionParser, check_nulls, explained
+from infogan.commands.parser import OptionParser, check_nulls, explained, with_home
 from infogan.errors import ConfigurationError
 
 
@@ -49,7 +49,7 @@ def run_function(
         parser.add_argument("--save_dir", type=str, default="runs", help="Folder of all runs.")
     parser.set_defaults(defaults or {})
     with explained(parser):
-        config = parser.parse_args(argv[1:])
+        config = with_home(parser.parse_args(argv[1:]))
         check_nulls(function, vars(config), "")
         arguments = parser.instantiate_classes(config)
     del arguments["config"]

@@ -1,14 +1,18 @@
 """What a trainer's settings leave open, and what they must not say."""
 
+import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+from pytorch_lightning.strategies import StrategyRegistry
+from pytorch_lightning.utilities.seed import isolate_rng
 
 from infogan.errors import ConfigurationError
 from infogan.runtime.launching import given_topology, with_own_plugins
-from infogan.runtime.strategies import check_strategy
+from infogan.runtime.strategies import check_strategy, register_strategies
 
 
 def complete_settings(config: dict[str, Any]) -> None:
@@ -70,3 +74,28 @@ def validation_interval_as_error() -> Iterator[None]:
         if str(error).strip().startswith("`val_check_interval`"):
             raise ConfigurationError(f"trainer.val_check_interval: {str(error).strip()}") from error
         raise
+
+
+@contextmanager
+def own_settings() -> Iterator[None]:
+    """Set strategies and log messages for a run; give them and all seeds back as they were."""
+    names = ("utilities.rank_zero", "trainer.connectors.checkpoint_connector")
+    logs = [logging.getLogger(f"pytorch_lightning.{name}") for name in names]
+    strategies = dict(StrategyRegistry)
+    for log in logs:
+        log.addFilter(is_for_users)
+    register_strategies()
+    try:
+        # Without CUDA's, which would start it: a forked process could not use it any more.
+        with isolate_rng(include_cuda=False):
+            yield
+    finally:
+        for log in logs:
+            log.removeFilter(is_for_users)
+        StrategyRegistry.clear()
+        StrategyRegistry.update(strategies)
+
+
+def is_for_users(record: logging.LogRecord) -> bool:
+    """Return whether a line of Lightning's says something that a user can act on."""
+    return not re.search("litlogger|TPU available|`weights_only` was not set", record.getMessage())
