@@ -21,6 +21,7 @@ def test_studies_are_chains_side_by_side() -> None:
     ]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("options", "words"),
     [(["--parts", "fit,fast"], "fast is none of fit,"), (["--device", "tpu"], "invalid choice")],
