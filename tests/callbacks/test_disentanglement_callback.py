@@ -11,8 +11,7 @@ from pytorch_lightning.loggers import CSVLogger
 
 from infogan.callbacks.disentanglement import Disentanglement
 from infogan.modules import GANModule, VanillaGANModule
-from tests.support.known_gan import known_gan
-from tests.support.stripes import stripe_data
+from tests.support.stripes import known_gan, stripe_data
 
 Build = Callable[..., GANModule]
 MakeTrainer = Callable[..., pl.Trainer]

@@ -16,8 +16,7 @@ from infogan.callbacks.quality import SampleQuality
 from infogan.errors import ConfigurationError
 from infogan.judge import JudgeRecipe
 from infogan.modules import GANModule, VanillaGANModule
-from tests.support.known_gan import NAMES, known_gan
-from tests.support.stripes import stripe_data
+from tests.support.stripes import NAMES, known_gan, stripe_data
 
 Build = Callable[..., GANModule]
 Score = Callable[..., dict[str, float]]
