@@ -12,7 +12,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 import yaml
-from pytorch_lightning.strategies import DDPStrategy, ModelParallelStrategy
+from pytorch_lightning.strategies import DDPStrategy, ModelParallelStrategy, StrategyRegistry
 from torch import Tensor
 
 from datamodules import BasicPropDataModule, BatchLoader
@@ -22,6 +22,7 @@ from infogan.errors import ConfigurationError
 from infogan.latents import LatentSpec
 from infogan.modules import InfoGANModule
 from infogan.modules import gan as gan_file
+from infogan.runtime.settings import own_settings
 from infogan.runtime.strategies import AlternatingDDPStrategy, check_strategy
 from infogan.terms import Clustering, View
 from tests.cluster.job import prepare
@@ -356,14 +357,16 @@ def test_plain_ddp_is_refused_in_python_with_the_way_out() -> None:
     check_strategy(AlternatingDDPStrategy())
 
 
-def test_ddp_by_its_plain_name_is_the_alternating_one(command: Command) -> None:
+def test_ddp_by_its_plain_name_is_the_alternating_one_in_a_run_alone() -> None:
     """As users write it, and as `auto` chooses it."""
-    assert command("fit", "--config=infogan_mnist.yaml", "--print_config").code == 0
-    for strategy in ("ddp", "ddp_find_unused_parameters_true", "auto"):
-        trainer = pl.Trainer(accelerator="cpu", devices=2, strategy=strategy, logger=False)
-        assert isinstance(trainer.strategy, AlternatingDDPStrategy)
-        is_searching = trainer.strategy.find_unused_parameters
-        assert is_searching == strategy.endswith("true")
+    before = dict(StrategyRegistry)
+    with own_settings():
+        for strategy in ("ddp", "ddp_find_unused_parameters_true", "auto"):
+            trainer = pl.Trainer(accelerator="cpu", devices=2, strategy=strategy, logger=False)
+            assert isinstance(trainer.strategy, AlternatingDDPStrategy)
+            is_searching = trainer.strategy.find_unused_parameters
+            assert is_searching == strategy.endswith("true")
+    assert dict(StrategyRegistry) == before
 
 
 class TestGlobalBatch:
