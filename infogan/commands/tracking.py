@@ -101,12 +101,12 @@ class Tracking:
             "name": ("WANDB_NAME", labels.name),
             "group": ("WANDB_RUN_GROUP", labels.group),
             "job_type": ("WANDB_JOB_TYPE", labels.job_type),
-            "save_dir": ("WANDB_DIR", self.save_dir),
         }
         arguments = {
             key: given.get(key) or (None if os.environ.get(variable) else value)
             for key, (variable, value) in defaults.items()
         }
+        arguments["save_dir"] = given.get("save_dir") or self.save_dir
         named = given.get("tags")
         if named is None:
             named = [tag for tag in os.environ.get("WANDB_TAGS", "").split(",") if tag]

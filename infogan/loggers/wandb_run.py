@@ -75,7 +75,7 @@ class WandbRun(Logger):
             "entity": entity or given.get("WANDB_ENTITY"),
             "job_type": job_type or given.get("WANDB_JOB_TYPE"),
         }
-        self.folder = Path(save_dir or os.environ.get("WANDB_DIR", "runs")).expanduser()
+        self.folder = Path(save_dir or "runs").expanduser()
         self.id = id or given.get("WANDB_RUN_ID")
         self.log_model, self.mode = log_model, mode
         self.record_path = None if run_folder is None else Path(run_folder) / RECORD_FILE

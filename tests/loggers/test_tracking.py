@@ -214,11 +214,10 @@ def test_wandbs_variables_are_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         "WANDB_TAGS": "x,y",
         "WANDB_NOTES": "why",
         "WANDB_JOB_TYPE": "sweep",
-        "WANDB_DIR": str(tmp_path),
     }
     for name, value in names.items():
         monkeypatch.setenv(name, value)
-    (logger,) = Tracking("runs", "line", LABELS).build([Plan(WandbRun, {})])
+    (logger,) = Tracking(str(tmp_path), "line", LABELS).build([Plan(WandbRun, {})])
     assert isinstance(logger, WandbRun)
     run = logger.experiment
     found = (run.project, run.name, run.group, run.tags, run.notes, run.job_type)
