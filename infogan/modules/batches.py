@@ -1,10 +1,11 @@
-"""What a data loader of any origin delivers, as the modules take it."""
+"""What a module is given, checked: its data, a loader's batches, the weights of a checkpoint."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from infogan.data import RunData, check_batch_norm
 from infogan.errors import ConfigurationError
 
 # Interpolation may leave [0, 1] by rounding.
@@ -50,3 +51,40 @@ def check_images(images: Tensor, shape: tuple[int, int, int]) -> None:
             f"the loader's images lie in [{low:.4g}, {high:.4g}] and the module takes [0, 1]: "
             f"{way_out}"
         )
+
+
+def check_data(data: RunData, shape: tuple[int, int, int]) -> None:
+    """Refuse data that does not fit the networks, before anything is trained.
+
+    Args:
+        data: What is known of the trainer's data.
+        shape: The module's channels, height and width.
+
+    Raises:
+        ConfigurationError: If its images are of another shape, or its batches hold one image.
+    """
+    check_batch_norm(data)
+    if data.image_shape is not None and data.image_shape != shape:
+        raise ConfigurationError(
+            f"image_channels={shape[0]} and image_size={shape[1]} do not fit the data's images of "
+            f"shape {data.image_shape}: set the model's to the data's"
+        )
+
+
+def check_architecture(own: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> None:
+    """Refuse the weights of other networks.
+
+    Args:
+        own: The module's state.
+        theirs: The state in a checkpoint.
+
+    Raises:
+        ConfigurationError: If a name or a shape differs.
+    """
+    for name in sorted(own.keys() | theirs.keys()):
+        shapes = [tuple(s[name].shape) if name in s else "absent" for s in (own, theirs)]
+        if shapes[0] != shapes[1]:
+            raise ConfigurationError(
+                f"checkpoint of another architecture: {name} is {shapes[1]} there and "
+                f"{shapes[0]} in this model; use the config that the checkpoint was made with"
+            )

@@ -1,7 +1,7 @@
 """The adversarial game of equation 1 as a LightningModule with manual optimization."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Literal, final
@@ -11,14 +11,19 @@ from pytorch_lightning.cli import OptimizerCallable
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from infogan.data import Evaluated, check_batch_norm, data_of
+from infogan.data import Evaluated, data_of
 from infogan.differentiable_augmentation import DifferentiableAugmentation
-from infogan.errors import ConfigurationError, check_at_least, check_range
+from infogan.errors import check_at_least, check_range
 from infogan.latents import LatentCode, LatentSpec
-from infogan.modules.batches import check_images, images_and_factors
+from infogan.modules.batches import (
+    check_architecture,
+    check_data,
+    check_images,
+    images_and_factors,
+)
 from infogan.modules.manual import ManualModule
-from infogan.modules.optimizers import usable
-from infogan.modules.update_graph import UpdateGraph, reason_against_graph
+from infogan.modules.optimizers import adam, usable
+from infogan.modules.update_graph import UpdateGraph, graph_of
 from infogan.networks import Discriminator, NetworkFactory, ReferenceNetworks
 from infogan.objectives import GENERATOR_LOSSES, discriminator_loss, jensen_shannon_estimate
 from infogan.regularizers import add_instance_noise, linear_decay, r1_penalty
@@ -98,10 +103,9 @@ class GANModule(ManualModule, ABC):
         self.latents = LatentSpec(noise_dim, tuple(codes), noise_distribution)
         self.image_shape = (image_channels, image_size, image_size)
         self.networks = networks or ReferenceNetworks()
-        self.discriminator_optimizer = usable(
-            "discriminator_optimizer", discriminator_optimizer or adam(2e-4)
-        )
-        self.generator_optimizer = usable("generator_optimizer", generator_optimizer or adam(1e-3))
+        players = {"discriminator_optimizer": discriminator_optimizer or adam(2e-4)}
+        players["generator_optimizer"] = generator_optimizer or adam(1e-3)
+        self.players = {name: usable(name, factory) for name, factory in players.items()}
         self.adversarial_generator_loss = GENERATOR_LOSSES[generator_loss]
         self.discriminator_augmentation = discriminator_augmentation
         self.label_smoothing = label_smoothing
@@ -236,20 +240,14 @@ class GANModule(ManualModule, ABC):
     def configure_optimizers(self) -> list[Optimizer]:
         """Return D's optimizer (with Q's parameters), then G's."""
         return [
-            self.discriminator_optimizer(self.discriminator_parameters()),
-            self.generator_optimizer(self.generator.parameters()),
+            self.players["discriminator_optimizer"](self.discriminator_parameters()),
+            self.players["generator_optimizer"](self.generator.parameters()),
         ]
 
     def on_fit_start(self) -> None:
         """Fix the run's seed and check that the data fits the networks."""
         super().on_fit_start()
-        check_batch_norm(data_of(self.trainer))
-        data_shape = data_of(self.trainer).image_shape
-        if data_shape is not None and data_shape != self.image_shape:
-            raise ConfigurationError(
-                f"image_channels={self.image_shape[0]} and image_size={self.image_shape[1]} do not "
-                f"fit the data's images of shape {data_shape}: set the model's to the data's"
-            )
+        check_data(data_of(self.trainer), self.image_shape)
         # For speed alone: everything works, slower, without that folder.
         if self.device.type == "cpu" and find_spec("infogan.kernels") is not None:
             import_module("infogan.kernels").accelerate(self)
@@ -257,13 +255,7 @@ class GANModule(ManualModule, ABC):
     def on_train_start(self) -> None:
         """Decide whether the updates are captured, now that the optimizers are there."""
         super().on_train_start()
-        reason = reason_against_graph(self.trainer, self.device)
-        if self.cuda_graph and reason is not None:
-            raise ConfigurationError(
-                f"cuda_graph=true, but {reason}; leave cuda_graph out to use one where it can be"
-            )
-        wanted = reason is None and self.cuda_graph is not False
-        self.graph = UpdateGraph(self.update_both, self.trainer.optimizers) if wanted else None
+        self.graph = graph_of(self.update_both, self.cuda_graph, self.trainer, self.device)
 
     def on_train_end(self) -> None:
         """Let the graph go, and with it the memory that it holds."""
@@ -271,14 +263,7 @@ class GANModule(ManualModule, ABC):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse the weights of other networks in one line."""
-        own, theirs = self.state_dict(), checkpoint["state_dict"]
-        for name in sorted(own.keys() | theirs.keys()):
-            shapes = [tuple(s[name].shape) if name in s else "absent" for s in (own, theirs)]
-            if shapes[0] != shapes[1]:
-                raise ConfigurationError(
-                    f"checkpoint of another architecture: {name} is {shapes[1]} there and "
-                    f"{shapes[0]} in this model; use the config that the checkpoint was made with"
-                )
+        check_architecture(self.state_dict(), checkpoint["state_dict"])
 
     # ---- evaluation and logs -------------------------------------------------------------------
 
@@ -333,8 +318,3 @@ class VanillaGANModule(GANModule):
     def generator_information_loss(self, latent: Tensor, fake_features: Tensor) -> float:
         """Return 0: nothing ties the codes to the images."""
         return 0.0
-
-
-def adam(rate: float) -> Callable[[Iterable], Optimizer]:
-    """Return the original's Adam factory at a learning rate."""
-    return lambda parameters: torch.optim.Adam(parameters, rate, betas=(0.5, 0.999), fused=True)

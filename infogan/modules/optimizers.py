@@ -31,3 +31,8 @@ def usable(name: str, factory: Factory) -> Factory:
                 f"{name} has lr={rate:g}, which must be a positive number, such as 0.0002"
             )
     return factory
+
+
+def adam(rate: float) -> Factory:
+    """Return the original's Adam factory at a learning rate."""
+    return lambda parameters: torch.optim.Adam(parameters, rate, betas=(0.5, 0.999), fused=True)

@@ -112,6 +112,32 @@ class UpdateGraph:
         return Recording(graph, static, scalars)
 
 
+def graph_of(
+    updates: Callable[[Tensor], Mapping[str, Tensor]],
+    wanted: bool | None,
+    trainer: pl.Trainer,
+    device: torch.device,
+) -> UpdateGraph | None:
+    """Return the graph that a run's updates go through; None for the plain path.
+
+    Args:
+        updates: See UpdateGraph.
+        wanted: Whether the user wants one; None for one where it can be.
+        trainer: The run's, with its optimizers.
+        device: Where the module is.
+
+    Raises:
+        ConfigurationError: If one is wanted and cannot be.
+    """
+    reason = reason_against_graph(trainer, device)
+    if wanted and reason is not None:
+        raise ConfigurationError(
+            f"cuda_graph=true, but {reason}; leave cuda_graph out to use one where it can be"
+        )
+    captured = reason is None and wanted is not False
+    return UpdateGraph(updates, trainer.optimizers) if captured else None
+
+
 def reason_against_graph(trainer: pl.Trainer, device: torch.device) -> str | None:
     """Return why a run's updates cannot be captured as a CUDA graph; None if they can.
 
