@@ -6,19 +6,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report.data import NO_DATA, Gaps, Studies
+from benchmarks.report.codes import Codes
+from benchmarks.report.data import NO_DATA, Gaps, Studies, spread
 from infogan.commands.study.definition import load_study
 from infogan.commands.study.records import RESULTS
 from infogan.errors import ConfigurationError
 from infogan.files import write_file
 
-TEMPLATE = Path(__file__).parent / "results.md.jinja"
+SHIPPED = [
+    Path(__file__).parent / f"{name}.md.jinja" for name in ("results", "short_runs", "questions")
+]
 
 
 def report(
     data_dir: Path = Path("benchmarks/studies"),
-    output: Path = Path("docs/results.md"),
-    template: Path = TEMPLATE,
+    output_dir: Path = Path("docs"),
+    templates: list[Path] = SHIPPED,
     draft: bool = False,
 ) -> None:
     """Write the results: the paper's table, its figures and its questions, in our numbers.
@@ -28,8 +31,9 @@ def report(
 
     Args:
         data_dir: Folder of the studies' tables, curves and pictures.
-        output: Markdown file to write; its pictures go to `images/results/` beside it.
-        template: Text with placeholders, in Jinja's language.
+        output_dir: Folder to write the pages to; their pictures go to `images/results/` in it.
+        templates: Texts with placeholders, in Jinja's language: one a page, which has its name
+            without `.jinja`.
         draft: Whether to write the report although data is missing, and say where.
 
     Raises:
@@ -43,10 +47,32 @@ def report(
         raise ConfigurationError(
             f"report needs {error.name}: install it with pip install -e '.[report]'"
         ) from error
-    if not template.is_file():
-        raise ConfigurationError(f"template={template} is not a file; leave it out for the shipped")
     gaps = Gaps(allowed=draft)
-    page = Page(Studies(data_dir, gaps), output.parent / "images" / "results")
+    names = Page(Studies(data_dir, gaps), output_dir / "images" / "results").names()
+    # All pages are rendered before any is written: a report is of one state of the data.
+    pages = {template.name.removesuffix(".jinja"): render(template, names) for template in templates}
+    for name, text in pages.items():
+        if gaps.found:
+            text = f"> **Draft**: {len(gaps.found)} placeholders have no data yet.\n\n{text}"
+        write_file(output_dir / name, text.rstrip() + "\n")
+        print(f"written  {output_dir / name}")
+    for gap in gaps.found:
+        print(f"no data  {gap}", file=sys.stderr)
+
+
+def render(template: Path, names: Mapping[str, Any]) -> str:
+    """Return a template's text with its placeholders filled.
+
+    Raises:
+        ConfigurationError: If there is no such file, a placeholder has no data, or the template is
+            wrong.
+    """
+    import jinja2
+
+    if not template.is_file():
+        raise ConfigurationError(
+            f"templates: {template} is not a file; leave it out for the shipped ones"
+        )
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -55,15 +81,9 @@ def report(
         autoescape=False,
     )
     try:
-        text = environment.from_string(template.read_text()).render(page.names())
+        return environment.from_string(template.read_text()).render(names)
     except (ConfigurationError, jinja2.TemplateError, TypeError, ValueError) as error:
         raise ConfigurationError(f"{template}, line {line_of(error)}: {error}") from error
-    if gaps.found:
-        text = f"> **Draft**: {len(gaps.found)} placeholders have no data yet.\n\n{text}"
-    write_file(output, text.rstrip() + "\n")
-    print(f"written  {output}")
-    for gap in gaps.found:
-        print(f"no data  {gap}", file=sys.stderr)
 
 
 def line_of(error: Exception) -> int | str:
@@ -90,6 +110,8 @@ class Page:
             "studies": self.studies.names,
             "exists": self.studies.exists,
             "not_run": self.not_run,
+            "codes": Codes,
+            "spread": spread,
             "curves": self.curves,
             "pictures": self.pictures,
         }

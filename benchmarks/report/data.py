@@ -18,6 +18,12 @@ class MissingDataError(ConfigurationError):
     """A placeholder of the template has no data."""
 
 
+def spread(values: Sequence[float], digits: int = 3) -> str:
+    """Return mean and standard deviation, `0.973 ± 0.004`; of one value, the value."""
+    mean = f"{statistics.fmean(values):.{digits}f}"
+    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
+
+
 class Gaps:
     """What is done about a placeholder without data.
 
@@ -88,6 +94,16 @@ class Runs:
         if not rows:
             self.gaps.note(f"{self.title} has no run with {what}")
         return Runs(rows, f"{self.title}, {what}", self.gaps)
+
+    def each_run(self) -> "list[Runs]":
+        """Return every run by itself."""
+        return [self.where(seed=row["seed"]) for row in self.rows]
+
+    def seeds(self, *seeds: int) -> "Runs":
+        """Return the runs of these seeds alone, to compare recipes by the same seeds."""
+        wanted = {str(seed) for seed in seeds}
+        rows = [row for row in self.rows if row["seed"] in wanted]
+        return Runs(rows, f"{self.title}, seeds {seeds}", self.gaps)
 
     def val_split(self) -> str:
         """Return what the runs were validated on, such as `5000 of train`."""
@@ -174,11 +190,16 @@ class Runs:
     def mean_sd(self, column: str, digits: int = 3, absent: str | None = None) -> str:
         """Return mean and standard deviation over seeds, `0.973 ± 0.004`."""
 
-        def text(values: list[float], show: Callable[[float], str]) -> str:
-            mean = show(statistics.fmean(values))
-            return f"{mean} ± {show(statistics.stdev(values))}" if len(values) > 1 else mean
+        return self._text(column, digits, absent, lambda values, _: spread(values, digits))
 
-        return self._text(column, digits, absent, text)
+    def standard_error(self, column: str, digits: int = 3) -> str:
+        """Return the standard error of the mean over seeds; `–` for one seed."""
+
+        def text(values: list[float], show: Callable[[float], str]) -> str:
+            many = len(values) > 1
+            return show(statistics.stdev(values) / math.sqrt(len(values))) if many else "–"
+
+        return self._text(column, digits, None, text)
 
     def each(self, column: str, digits: int = 3, absent: str | None = None) -> str:
         """Return a measure of every seed."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.report.data import Gaps, Studies
+from infogan.commands.runs import TEST_IMAGES
 from tests import ROOT
 from tests.conftest import TINY, TINY_TEST, Outcome
 from tests.support.pictures import write_classes
@@ -91,6 +92,7 @@ def test_the_python_example_runs(command: Command, capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("study", "setting"),
     [
+        ("paper", "infogan_mnist_paper"),
         ("paper", "infogan_mnist"),
         ("paper_table", "infogan_line_repaired"),
         ("rectangles", "infogan_rectangles_repaired"),
@@ -101,3 +103,16 @@ def test_headline_numbers_are_those_of_the_tables(study: str, setting: str) -> N
     first_screen = README.partition("## Start")[0]
     (row,) = [line for line in first_screen.splitlines() if f"`{setting}.yaml` |" in line]
     assert f"**{runs.mean_sd('test/code_accuracy')}** ({len(runs)} seed" in row
+    assert ("validated on test images" in row) == (runs.val_split() == TEST_IMAGES)
+
+
+def test_the_first_picture_is_the_tables_run_with_its_correlations() -> None:
+    studies = ROOT / "benchmarks" / "studies"
+    picture = studies / "paper" / "pictures" / "infogan_mnist_seed0_overview.png"
+    assert (ROOT / "docs" / "images" / "infogan_mnist.png").read_bytes() == picture.read_bytes()
+    assert README.index("![") == README.index("![Traversals of the three codes](docs/images/info")
+    run = Studies(studies, Gaps())("paper").where(setting="infogan_mnist", seed=0)
+    slant = run.mean("test/morpho_generative_slant_uniform1", digits=2)
+    thickness = run.mean("test/morpho_generative_thickness_uniform2", digits=2)
+    caption = " ".join(README.partition("![")[2].partition("\n|")[0].split())
+    assert f"of 2,000 it is {slant} for the slant and {thickness} for the thickness" in caption
