@@ -2,11 +2,21 @@
 
 from itertools import permutations
 
-from benchmarks.report.data import Runs
+from benchmarks.report.data import NO_DATA, Runs
 from infogan.files import Row
 
 CODES = ("uniform1", "uniform2")
 MEASURES = ("slant", "thickness")
+
+
+def lowest(values: list[float], digits: int = 3) -> str:
+    """Return the smallest of some values as a text."""
+    return f"{min(values):.{digits}f}" if values else NO_DATA
+
+
+def highest(values: list[float], digits: int = 3) -> str:
+    """Return the largest of some values as a text."""
+    return f"{max(values):.{digits}f}" if values else NO_DATA
 
 
 def correlation(row: Row, way: str, measure: str, code: str) -> float:
@@ -59,6 +69,14 @@ class Codes:
             )
             for row in self.rows
         ]
+
+    def misses(self, own: float, other: float) -> int:
+        """Return the number of runs with a code under `own` or over `other`."""
+        columns = (self.own("slant"), self.own("thickness"), self.other())
+        return sum(
+            min(slant, thickness) < own or across > other
+            for slant, thickness, across in zip(*columns, strict=True)
+        )
 
     def pairs(self, at_least: float, others: tuple[str, ...] = ("thickness", "width")) -> int:
         """Return the number of runs with the slant in one code and one of `others` in the other.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report.codes import Codes
+from benchmarks.report.codes import Codes, highest, lowest
 from benchmarks.report.data import NO_DATA, Gaps, Studies, spread
 from infogan.commands.study.definition import load_study
 from infogan.commands.study.records import RESULTS
@@ -40,7 +40,7 @@ def report(
         ConfigurationError: If a placeholder has no data, or the template is wrong.
     """
     try:
-        import jinja2
+        import jinja2  # noqa: F401
 
         from benchmarks.report import figures  # noqa: F401
     except ImportError as error:
@@ -50,7 +50,9 @@ def report(
     gaps = Gaps(allowed=draft)
     names = Page(Studies(data_dir, gaps), output_dir / "images" / "results").names()
     # All pages are rendered before any is written: a report is of one state of the data.
-    pages = {template.name.removesuffix(".jinja"): render(template, names) for template in templates}
+    pages = {
+        template.name.removesuffix(".jinja"): render(template, names) for template in templates
+    }
     for name, text in pages.items():
         if gaps.found:
             text = f"> **Draft**: {len(gaps.found)} placeholders have no data yet.\n\n{text}"
@@ -112,6 +114,8 @@ class Page:
             "not_run": self.not_run,
             "codes": Codes,
             "spread": spread,
+            "lowest": lowest,
+            "highest": highest,
             "curves": self.curves,
             "pictures": self.pictures,
         }

@@ -20,6 +20,8 @@ class MissingDataError(ConfigurationError):
 
 def spread(values: Sequence[float], digits: int = 3) -> str:
     """Return mean and standard deviation, `0.973 ± 0.004`; of one value, the value."""
+    if not values:
+        return NO_DATA
     mean = f"{statistics.fmean(values):.{digits}f}"
     return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
 
@@ -189,7 +191,6 @@ class Runs:
 
     def mean_sd(self, column: str, digits: int = 3, absent: str | None = None) -> str:
         """Return mean and standard deviation over seeds, `0.973 ± 0.004`."""
-
         return self._text(column, digits, absent, lambda values, _: spread(values, digits))
 
     def standard_error(self, column: str, digits: int = 3) -> str:
