@@ -2,6 +2,7 @@
 
 import csv
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,9 @@ def curve(seed: int) -> list[dict[str, Any]]:
     ]
 
 
-def write_study(name: str, only: tuple[str, ...] = (), **cells: str) -> None:
+def write_study(
+    name: str, only: tuple[str, ...] = (), cells: Mapping[str, str] | None = None
+) -> None:
     """Write the table, curves and pictures of a study, of some settings or all."""
     rows: list[dict[str, Any]] = []
     for member in load_study(f"{name}.yaml").members:
@@ -71,7 +74,7 @@ def write_study(name: str, only: tuple[str, ...] = (), **cells: str) -> None:
         measures = {k: value + member.seed / 1000 for k, value in (MEASURES | MORPHO).items()}
         if member.setting in WITHOUT_Q:
             measures = {k: v for k, v in measures.items() if not any(q in k for q in NEED_Q)}
-        facts = {"study": name, "setting": member.setting, "seed": member.seed, **cells}
+        facts = {"study": name, "setting": member.setting, "seed": member.seed, **(cells or {})}
         end = {"config_hash": "0", "outcome": "finished", "cause": ""}
         if member.setting == "infogan_rectangles" and member.seed == 0:
             end |= {"outcome": "collapsed", "cause": "discriminator_won"}
