@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests import ROOT
@@ -70,3 +71,19 @@ def test_shares_of_an_epoch() -> None:
         "[Strategy]SingleDeviceStrategy.validation_step": 1.0,
     }
     assert by_part(hooks) == {"LatentTraversal": 0.05, "validation steps": 0.02}
+
+
+def test_agreement_is_by_measure() -> None:
+    from agreement import agreement
+
+    from infogan.metrics.morphometrics import MEASURES
+
+    published = np.random.default_rng(0).normal(size=(50, len(MEASURES)))
+    measured = published.copy()
+    measured[:, MEASURES.index("slant")] *= -1
+    measured[:, MEASURES.index("width")] += 0.25
+    rows = {row["measure"]: row for row in agreement(measured, published)}
+    assert list(rows) == list(MEASURES) and rows["area"]["images"] == "50"
+    assert (rows["area"]["correlation"], rows["area"]["median_error"]) == ("1", "0")
+    assert rows["slant"]["correlation"] == "-1"
+    assert (rows["width"]["correlation"], rows["width"]["median_error"]) == ("1", "0.25")
