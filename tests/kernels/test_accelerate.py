@@ -100,6 +100,7 @@ sys.exit(main())
 """
 
 
+@pytest.mark.integration
 def test_everything_trains_without_the_folder(tmp_path: Path) -> None:
     without = shutil.ignore_patterns("kernels", "__pycache__")
     shutil.copytree(ROOT / "infogan", tmp_path / "infogan", ignore=without)

@@ -27,9 +27,9 @@ def test_images_come_alone_or_with_labels(
 ) -> None:
     """All train, validate, test and predict alike: a GAN learns from images alone."""
     torch.manual_seed(0)
-    loader = DataLoader(TensorDataset(*tensors), 4)
+    loader = DataLoader(TensorDataset(*tensors), batch_size=4)
     module, expected = build(), build()
-    for own, loaders in ((module, loader), (expected, DataLoader(X, 4))):  # type: ignore[arg-type]
+    for own, loaders in ((module, loader), (expected, DataLoader(X, batch_size=4))):  # type: ignore[arg-type]
         made = trainer(max_epochs=1)
         torch.manual_seed(0)
         made.fit(own, loaders, loader)
@@ -54,7 +54,7 @@ def test_images_come_alone_or_with_labels(
 def test_other_images_are_refused_with_a_way_out(
     images: Tensor, said: str, build: Build, trainer: Callable[..., pl.Trainer]
 ) -> None:
-    loader: Any = DataLoader(TensorDataset(images), 4)
+    loader: Any = DataLoader(TensorDataset(images), batch_size=4)
     with pytest.raises(ConfigurationError, match=said):
         trainer(max_epochs=1).fit(build(), loader)
     with pytest.raises(ConfigurationError, match=said):

@@ -25,8 +25,8 @@ def curve(name: str, column: str) -> list[float]:
 
 
 def test_mutual_information_rises_on_mnist(command: Callable[..., Outcome]) -> None:
-    assert command("fit", "--config", "infogan_mnist.yaml", *SMALL).code == 0
-    information = curve("infogan_mnist", "train/mi_categorical")
+    assert command("fit", "--config", "infogan_mnist_paper.yaml", *SMALL).code == 0
+    information = curve("infogan_mnist_paper", "train/mi_categorical")
     assert len(information) == 60
     assert statistics.mean(information[:5]) < 0.5
     assert statistics.mean(information[-5:]) > 1.0

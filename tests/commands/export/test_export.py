@@ -228,7 +228,7 @@ def test_the_command_line_from_another_directory(
     module = InfoGANModule.load_from_checkpoint(checkpoint)
     assert all(torch.equal(weights[name], v) for name, v in module.state_dict().items())
     description = json.loads(Path("export/model.json").read_text())
-    assert description["class"].endswith("modules.InfoGANModule") and description["step"] == 2
+    assert description["class"].endswith(".InfoGANModule") and description["step"] == 2
     for arguments, words in (
         ([], "output=export exists already"),
         (["--output=new", "--formats=[torchscript]"], "formats"),
