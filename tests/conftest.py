@@ -13,6 +13,7 @@ import torch
 from jaxtyping import install_import_hook
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.utils.data import BatchSampler, DataLoader
 
 from tests import ROOT
 
@@ -113,6 +114,25 @@ class GradientRecorder(pl.Callback):
 def random_state() -> None:
     """Start every test from the same random state."""
     torch.manual_seed(SEED)
+
+
+# What Lightning replaces of torch's loaders while it asks for them, and leaves so after an error.
+REPLACED = [
+    (kind, name, vars(kind).get(name))
+    for kind in (DataLoader, BatchSampler)
+    for name in ("__init__", "__setattr__", "__delattr__")
+]
+
+
+@pytest.fixture(autouse=True)
+def loaders_as_found() -> Iterator[None]:
+    """Give torch's loaders back after every test."""
+    yield
+    for kind, name, method in REPLACED:
+        if method is not None:
+            setattr(kind, name, method)
+        elif name in vars(kind):
+            delattr(kind, name)
 
 
 @pytest.fixture
