@@ -29,14 +29,14 @@ def multi_process_service(folder: Path) -> Iterator[bool]:
         os.environ[name] = str(folder / place)
         (folder / place).mkdir(parents=True, exist_ok=True)
     try:
-        control = subprocess.run(["nvidia-cuda-mps-control", "-d"], check=False)  # noqa: S607
+        control = subprocess.run(["nvidia-cuda-mps-control", "-d"], check=False)
     except OSError:
         yield False
         return
     try:
         yield control.returncode == 0
     finally:
-        subprocess.run(["nvidia-cuda-mps-control"], input=b"quit\n", check=False)  # noqa: S607
+        subprocess.run(["nvidia-cuda-mps-control"], input=b"quit\n", check=False)
         for name in places:
             del os.environ[name]
 

@@ -46,7 +46,7 @@ class Part:
     @property
     def scratch(self) -> Path:
         """A folder for what is large and not kept, in memory where there is such a file system."""
-        memory = Path("/dev/shm")  # noqa: S108
+        memory = Path("/dev/shm")
         folder = (memory if memory.is_dir() else self.out) / "infogan_gpu"
         folder.mkdir(parents=True, exist_ok=True)
         return folder

@@ -14,7 +14,7 @@ def main() -> int:
     place = "tests/gpu" if part.device == "cuda" else "tests/gpu/test_without_gpu.py"
     command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu or not gpu", place]
     code = subprocess.run([*command, f"--junitxml={report}"], cwd=ROOT, check=False).returncode
-    cases = ET.parse(report).getroot().findall(".//testcase")  # noqa: S314
+    cases = ET.parse(report).getroot().findall(".//testcase")
     bad = [case.get("name") for case in cases if case.find("failure") is not None]
     bad += [case.get("name") for case in cases if case.find("error") is not None]
     line = f"{len(cases) - len(bad)} of {len(cases)} passed; failed: {', '.join(map(str, bad))}"
