@@ -88,6 +88,7 @@ def test_the_hash_is_of_what_is_run(write: Callable[..., Path], command: Command
 
 def test_the_hash_knows_a_class_by_its_name_and_an_optimizer_by_default(
     write: Callable[..., Path],
+    command: Command,
 ) -> None:
     """A moved module is no changed setting, nor is a default that is written out."""
     (member,) = load_study(str(write("finish", seeds=[0]))).members
