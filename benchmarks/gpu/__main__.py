@@ -26,7 +26,7 @@ import torch
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 # Those that run alone with the share of the whole time that each may take.
-ALONE = {"fit": 0.3, "speed": 0.11, "many": 0.15}
+ALONE = {"fit": 0.3, "speed": 0.2, "many": 0.15}
 TOGETHER = ("tests", "ranks", "score", "study")
 PARTS = (*ALONE, *TOGETHER)
 
