@@ -1,11 +1,10 @@
-"""What the two uniform codes of a run stand for, by the partial correlations in a study's table."""
+"""What the two continuous codes of a run stand for, by the partial correlations in a table."""
 
 from itertools import permutations
 
 from benchmarks.report.data import NO_DATA, Runs
 from infogan.files import Row
 
-CODES = ("uniform1", "uniform2")
 MEASURES = ("slant", "thickness")
 
 
@@ -24,6 +23,17 @@ def correlation(row: Row, way: str, measure: str, code: str) -> float:
     return float(row[f"test/morpho_{way}_{measure}_{code}"])
 
 
+def codes_of(row: Row) -> list[str]:
+    """Return the names of a row's continuous codes, such as `uniform1`, in their order."""
+    first = "test/morpho_generative_slant_"
+    return sorted((name.removeprefix(first) for name in row if name.startswith(first)), key=place)
+
+
+def place(code: str) -> str:
+    """Return a code's place among all codes, the end of its name."""
+    return code[-1]
+
+
 def assigned(row: Row) -> tuple[str, ...]:
     """Return the code that stands for the slant, and the one for the thickness.
 
@@ -35,7 +45,7 @@ def assigned(row: Row) -> tuple[str, ...]:
         pairs = zip(MEASURES, codes, strict=True)
         return sum(abs(correlation(row, "generative", measure, code)) for measure, code in pairs)
 
-    return max(permutations(CODES), key=total)
+    return max(permutations(codes_of(row), 2), key=total)
 
 
 class Codes:
@@ -47,13 +57,14 @@ class Codes:
     """
 
     def __init__(self, runs: Runs, way: str = "generative") -> None:
-        runs.values(f"test/morpho_{way}_slant_uniform1")
-        column = f"test/morpho_{way}_slant_uniform1"
-        self.rows, self.way = [row for row in runs.rows if row.get(column)], way
+        runs.values(f"test/morpho_{way}_slant_uniform2")
+        self.rows, self.way = [row for row in runs.rows if len(codes_of(row)) == 2], way
 
     def strongest(self, measure: str) -> list[float]:
         """Return the larger |r| of the two codes with a measure."""
-        return [max(self._absolute(row, measure, code) for code in CODES) for row in self.rows]
+        return [
+            max(self._absolute(row, measure, code) for code in codes_of(row)) for row in self.rows
+        ]
 
     def own(self, measure: str) -> list[float]:
         """Return the |r| with a measure of the code that stands for it."""
@@ -89,7 +100,7 @@ class Codes:
             any(
                 self._absolute(row, "slant", first) >= at_least
                 and any(self._absolute(row, other, second) >= at_least for other in others)
-                for first, second in permutations(CODES)
+                for first, second in permutations(codes_of(row))
             )
             for row in self.rows
         )

@@ -87,7 +87,7 @@ def draw_legend(figure: Figure, axes: Axes, colors: Mapping[str, str], ends: set
     for end in [name for name in END_MARKS if name in ends]:
         style: Any = {"color": INK, "linestyle": "none", "label": END_NAMES[end]}
         handles += axes.plot([], [], marker=END_MARKS[end], **style)
-    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
+    figure.legend(handles=handles, loc="outside upper left", ncols=min(len(handles), 4))
 
 
 def join_pictures(path: Path, pictures: Mapping[str, Path], gap: int = 16) -> None:

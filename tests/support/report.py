@@ -22,12 +22,11 @@ MEASURES = {
     "train/mi_gaussian_prior": 2.5,
     "train/generator_loss": 0.7,
     "train/d_fake": 0.45,
-    "val/valid_share": 0.99,
-    "val/cells_covered": 10.0,
     "test/probe_kmeans_pixels": 0.5,
     "test/probe_kmeans_features": 0.8,
     "test/probe_linear": 0.98,
     "test/fid": 2.0,
+    "test/recall": 0.7,
     "test/fid_real": 0.2,
     "test/coverage": 0.8,
     "test/coverage_real": 0.95,
@@ -63,14 +62,10 @@ def curve(seed: int) -> list[dict[str, Any]]:
     ]
 
 
-def write_study(
-    name: str, only: tuple[str, ...] = (), cells: Mapping[str, str] | None = None
-) -> None:
-    """Write the table, curves and pictures of a study, of some settings or all."""
+def write_study(name: str, cells: Mapping[str, str] | None = None) -> None:
+    """Write the table, curves and pictures of a study."""
     rows: list[dict[str, Any]] = []
     for member in load_study(f"{name}.yaml").members:
-        if only and member.setting not in only:
-            continue
         measures = {k: value + member.seed / 1000 for k, value in (MEASURES | MORPHO).items()}
         if member.setting in WITHOUT_Q:
             measures = {k: v for k, v in measures.items() if not any(q in k for q in NEED_Q)}
