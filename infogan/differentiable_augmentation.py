@@ -35,7 +35,7 @@ class RandomAffine(DifferentiableAugmentation):
     """Rotate, shear, scale and shift every image by uniform draws; black comes in at the edges.
 
     On GPUs the gradient is added up in no fixed order, so that two runs of one seed agree to
-    rounding; with `--trainer.deterministic true` they agree bit for bit.
+    rounding, and `--trainer.deterministic true` refuses it.
 
     Args:
         degrees: Largest rotation, in degrees.

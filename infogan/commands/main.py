@@ -169,9 +169,12 @@ def run(action: Callable[[], None]) -> int:
         print("error: interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
     except Exception as error:
-        code = exit_code(error)
+        code, message = exit_code(error), str(error)
+        limit = limit_of_the_card(error)
+        if limit is not None:
+            code, message = 2, limit
         if code is not None:
-            print("error: " + " ".join(str(error).split()), file=sys.stderr)
+            print("error: " + " ".join(message.split()), file=sys.stderr)
         # A stop and an interruption are agreed upon: all ranks come here.
         if not hasattr(error, "outcome"):
             leave_waiting_ranks(error, code)
@@ -231,6 +234,22 @@ def exit_code(error: Exception) -> int | None:
         return 1
     wrong_input = (ConfigurationError, DataError, MisconfigurationException, OSError)
     return 2 if isinstance(error, wrong_input) else None
+
+
+def limit_of_the_card(error: Exception) -> str | None:
+    """Return what to do about an error that torch raises where a GPU cannot; None for others."""
+    if type(error).__name__ == "OutOfMemoryError":
+        return (
+            "the GPU's memory is full; give a smaller data.init_args.batch_size, or end what else "
+            f"runs on the card ({error})"
+        )
+    operation, lacks, _ = str(error).partition(" does not have a deterministic implementation")
+    if isinstance(error, RuntimeError) and lacks:
+        return (
+            f"trainer.deterministic=True: {operation} has no deterministic form on a GPU; give "
+            "--trainer.deterministic warn, or train on the CPU"
+        )
+    return None
 
 
 def quiet_third_parties() -> None:

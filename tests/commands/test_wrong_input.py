@@ -5,8 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from datamodules.mnist import MNISTDataModule
+from infogan.modules import InfoGANModule
 from tests.conftest import TINY, Outcome
 
 Command = Callable[..., Outcome]
@@ -171,3 +173,35 @@ def test_a_file_that_is_no_checkpoint(command: Command, content: bytes | None) -
     Path("x.ckpt").write_bytes(content)
     outcome = command(*BASE, "--ckpt_path=x.ckpt")
     one_clear_line(outcome, "ckpt_path=x.ckpt", "cannot be read")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), ["batch_size"]),
+        (
+            RuntimeError(
+                "grid_sampler_2d_backward_cuda does not have a deterministic implementation, but "
+                "you set 'torch.use_deterministic_algorithms(True)'."
+            ),
+            ["trainer.deterministic=True", "grid_sampler_2d_backward_cuda", "warn"],
+        ),
+    ],
+)
+def test_what_a_card_cannot_is_one_line(
+    command: Command, monkeypatch: pytest.MonkeyPatch, error: Exception, words: list[str]
+) -> None:
+    def step(module: InfoGANModule, *arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr(InfoGANModule, "discriminator_objective", step)
+    one_clear_line(command(*BASE), *words)
+
+
+def test_a_defect_keeps_its_traceback(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def step(module: InfoGANModule, *arguments: object) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(InfoGANModule, "discriminator_objective", step)
+    with pytest.raises(RuntimeError, match="a defect"):
+        command(*BASE)
