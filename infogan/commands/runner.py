@@ -51,7 +51,7 @@ def run_function(
     with explained(parser):
         config = with_home(parser.parse_args(argv[1:]))
         check_nulls(function, vars(config), "")
-        arguments = parser.instantiate_classes(config)
+        arguments = parser.instantiate(config)
     del arguments["config"]
     if takes_checkpoint:
         place = Path(arguments.pop("save_dir")).expanduser() / arguments.pop("name")
