@@ -43,6 +43,8 @@ class ImageDataModule(pl.LightningDataModule):
     image_shape: tuple[int, int, int]
     # Whether the images are bright strokes on dark, whose slant and thickness can be measured.
     shows_strokes = False
+    # The options that choose which images of one set are held out and which are trained on.
+    split_options: tuple[str, ...] = ()
 
     def __init__(
         self,

@@ -66,6 +66,8 @@ class ImageFolderDataModule(ImageDataModule):
         ValueError: If an option has no such value.
     """
 
+    split_options = ("val_share", "test_share", "split_seed")
+
     def __init__(
         self,
         data_dir: str,

@@ -48,6 +48,7 @@ class MNISTDataModule(ImageDataModule):
     name = "MNIST"
     factor = Factor("digit", 10, 0, 9)
     has_written_characters = True
+    split_options = ("val_size",)
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ import yaml
 from pytorch_lightning.cli import SaveConfigCallback
 from pytorch_lightning.core import LightningModule
 from pytorch_lightning.trainer import Trainer
-from pytorch_lightning.utilities import rank_zero_info
+from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 
 from infogan.data import data_of
 from infogan.version import code_version
@@ -20,10 +20,12 @@ class LoggedConfig(SaveConfigCallback):
     """Save the config beside the results and hand it, with versions, to every logger."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Read what a resumed run was saved with, before its file is written anew."""
-        path = self.config.get("ckpt_path") if stage == "fit" else None
+        """Read what the checkpoint's run was saved with, before its file is written anew."""
+        path = self.config.get("ckpt_path")
         before = Path(path or "").parent.parent / "config.yaml"
         self.before = yaml.safe_load(before.read_text()) if path and before.is_file() else {}
+        if stage != "predict":  # which scores nothing
+            say_if_other_split(self.before, data_of(trainer).datamodule)
         super().setup(trainer, pl_module, stage)
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -37,7 +39,8 @@ class LoggedConfig(SaveConfigCallback):
             "data_fingerprint": data.fingerprint,
             "val_split": data.val_split,
         }
-        say_differences(self.before, facts)
+        if stage == "fit":
+            say_differences(self.before, facts)
         for logger in trainer.loggers:
             logger.log_hyperparams(facts)
 
@@ -46,6 +49,34 @@ class LoggedConfig(SaveConfigCallback):
     ) -> None:
         """Note the precision of the training in every checkpoint."""
         checkpoint["precision"] = trainer.precision
+
+
+def say_if_other_split(before: Any, datamodule: Any) -> None:
+    """Warn if a checkpoint may have trained on images that are held out now.
+
+    Args:
+        before: The config of the checkpoint's run; one without an option is older than it.
+        datamodule: Names in `split_options` the options that choose the held-out images.
+    """
+    data = before.get("data") if isinstance(before, dict) else None
+    given = data.get("init_args") if isinstance(data, dict) else None
+    if not isinstance(given, dict):
+        return
+    now = {name: getattr(datamodule, name) for name in getattr(datamodule, "split_options", ())}
+    older = [name for name in now if name not in given]
+    changed = [name for name in now if name in given and given[name] != now[name]]
+    if older:
+        rank_zero_warn(
+            f"the checkpoint is older than {' and '.join(older)} of the data: it may have trained "
+            "on images that are held out for validation now, and its best state was chosen on test "
+            "images, so that such scores say too much; train anew for figures to report"
+        )
+    elif changed:
+        was = ", ".join(f"{name}={now[name]} (was {given[name]})" for name in changed)
+        rank_zero_warn(
+            f"the checkpoint's run held out other images, now {was}: it may have trained on images "
+            "that are held out now, whose scores then say too much; give the same as before"
+        )
 
 
 def say_differences(before: Any, now: dict[str, Any]) -> None:

@@ -140,10 +140,12 @@ class SampleQuality(pl.Callback):
         if self.judge is None:
             return
         num_real = sum(len(features) for features in self.scores.real)
-        if min(num_real, self.num_images) <= self.num_neighbors:
+        num_held_out = len(self.judge.held_out_features)
+        if min(num_real, num_held_out, self.num_images) <= self.num_neighbors:
             raise ConfigurationError(
-                f"sample_quality.num_images={self.num_images} with {num_real} test images is too "
-                f"few for {self.num_neighbors} neighbours; give more of both, or 0 to leave it out"
+                f"sample_quality.num_images={self.num_images} with {num_real} test images and "
+                f"{num_held_out} that the judge has not learned from is too few for "
+                f"{self.num_neighbors} neighbours; give more of each, or 0 to leave it out"
             )
 
     def log_judgement(self, module: GANModule, latents: Tensor, classes: Tensor) -> None:

@@ -119,6 +119,8 @@ def test_the_weights_are_named(
 def test_too_few_images_are_refused(build: Build, score: Score) -> None:
     with pytest.raises(ConfigurationError, match="sample_quality.num_images=5 with 80 test images"):
         score(known_gan(build), num_images=5)
+    with pytest.raises(ConfigurationError, match="67 that the judge has not learned from"):
+        score(known_gan(build), num_neighbors=70, num_images=80)
 
 
 @pytest.mark.parametrize("wrong", [{"num_images": -1}, {"batch_size": 0}, {"num_neighbors": 0}])

@@ -1,5 +1,6 @@
 """Given settings rule on a resume, what differs is printed, and ranks start from one checkpoint."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,15 @@ import torch
 import yaml
 from torch import Tensor, distributed
 
+from datamodules import ImageFolderDataModule, MNISTDataModule
+from infogan.callbacks.logged_config import say_if_other_split
 from infogan.callbacks.resume import ResumedSettings, check_same_start
 from infogan.errors import ConfigurationError
 from infogan.runtime.checkpoints import read_checkpoint
 from tests.cluster.job import prepare
-from tests.conftest import Outcome
+from tests.conftest import TINY_TEST, Outcome
+from tests.support.pictures import gray, save
+from tests.support.stripes import stripe_data
 
 Command = Callable[..., Outcome]
 DECAY = "--model.init_args.learning_rate_decay_steps=5"
@@ -124,3 +129,83 @@ def test_configs_that_older_versions_saved_are_read(command: Command) -> None:
     outcome = command("fit", "--config=old.yaml", "--print_config")
     assert outcome.code == 0, outcome.err
     assert yaml.safe_load(outcome.out)["last_checkpoint"]["every_n_minutes"] == 3.0
+
+
+# ---- which images were held out ------------------------------------------------------------------
+
+STRIPES = (
+    "--data=MNISTDataModule",
+    "--data.data_dir=.",
+    "--data.verify=false",
+    "--data.batch_size=40",
+    "--trainer.max_epochs=1",
+)
+
+
+@pytest.fixture
+def stripe_run(command: Command) -> Path:
+    """Return the config.yaml of a run on stripes, 33 of which are held out for validation."""
+    prepare(Path())
+    stripe_data(Path())
+    outcome = command("fit", "--config=tiny.yaml", "--name=tiny", *STRIPES)
+    assert outcome.code == 0, outcome.err
+    return Path("runs/tiny/version_0/config.yaml")
+
+
+def resumed_verbs(command: Command, *options: str) -> dict[str, list[str]]:
+    """Return what the verbs that use a checkpoint warn of held-out images, by verb."""
+    verbs = {
+        "test": (*TINY_TEST, "--sample_quality.judge.held_out_share=0.1"),
+        "validate": (),
+        "predict": (),
+        "fit": ("--config=tiny.yaml", *STRIPES, "--trainer.max_epochs=2"),
+    }
+    said = {}
+    for verb, own in verbs.items():
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            outcome = command(verb, "--name=tiny", "--ckpt_path=last", *own, *options)
+        assert outcome.code == 0, (verb, outcome.err)
+        messages = [str(warning.message) for warning in caught]
+        said[verb] = [text for text in messages if "held out" in text]
+    return said
+
+
+def test_a_checkpoint_from_before_images_were_held_out(command: Command, stripe_run: Path) -> None:
+    config = yaml.safe_load(stripe_run.read_text())
+    del config["data"]["init_args"]["val_size"]
+    stripe_run.write_text(yaml.safe_dump(config))
+    said = resumed_verbs(command)
+    assert said.pop("predict") == []
+    for verb, texts in said.items():
+        assert len(texts) == 1, verb
+        assert "the checkpoint is older than val_size" in texts[0]
+
+
+def test_a_checkpoint_whose_run_held_out_the_same(command: Command, stripe_run: Path) -> None:
+    assert not any(resumed_verbs(command).values())
+
+
+def test_a_checkpoint_whose_run_held_out_others(command: Command, stripe_run: Path) -> None:
+    said = resumed_verbs(command, "--data.init_args.val_size=80")
+    assert said.pop("predict") == []
+    for verb, texts in said.items():
+        assert len(texts) == 1, verb
+        assert "now val_size=80 (was None)" in texts[0]
+
+
+@pytest.mark.parametrize(
+    "content", [None, "text", {}, {"data": None}, {"data": {"init_args": None}}]
+)
+def test_a_config_that_tells_no_data_is_no_ground_for_a_warning(content: Any) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        say_if_other_split(content, MNISTDataModule())
+
+
+def test_a_folder_from_before_the_test_share(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", gray(0))
+    data = ImageFolderDataModule(str(tmp_path))
+    before = {"data": {"init_args": {"val_share": 0.1, "split_seed": 0}}}
+    with pytest.warns(UserWarning, match="older than test_share"):
+        say_if_other_split(before, data)
