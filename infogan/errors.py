@@ -1,10 +1,15 @@
 """Errors whose message alone tells a user what to change."""
 
+import difflib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from jsonargparse import ArgumentError
+
+CLASS_KEYS = ("class_path", "init_args")
+# So much is shown of a wrong value.
+MAX_VALUE = 200
 
 
 class ConfigurationError(ValueError):
@@ -42,6 +47,12 @@ def one_line(error: BaseException) -> str:
     text = re.sub(r"Unexpected config: ?(.*)", r"must hold `key: value` lines. Got value: \1", text)
     text = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", text)
     text = re.sub(r"typing\.Literal\[(.*?)\]", r"one of \1", text)
+    # What jsonargparse says of a value that is no class with its arguments.
+    text = re.sub(
+        r"Expected an instantiatable class, but (?:\w+\.)*(\w+) is abstract",
+        r"Expected a \1, by class_path and init_args",
+        text,
+    )
     unnamed = re.search(r"Expected a dot import path string: (.*)", text)
     head, *expected = re.split(r" ?Expected an? ", text)
     if unnamed is not None:
@@ -51,7 +62,19 @@ def one_line(error: BaseException) -> str:
     if rest and "Got value" not in text and "Expected" in text:
         given = rest.partition("Given value:")[2].partition("\n")[0].strip()
         text += f". Got value: {given or 'nothing'}"
-    return text
+    message, got, value = text.partition("Got value: ")
+    if len(value) > MAX_VALUE:
+        value = f"{value[:MAX_VALUE]}..."
+    return f"{message}{got}{value}{misspelt_key(rest)}"
+
+
+def misspelt_key(value: str) -> str:
+    """Return `; ... did you mean ...` for a key near those by which a config names a class."""
+    for key in re.findall(r"'(\w+)': ", value):
+        near = difflib.get_close_matches(key, CLASS_KEYS, 1, cutoff=0.75)
+        if near and key not in CLASS_KEYS:
+            return f"; {key}: did you mean {near[0]}?"
+    return ""
 
 
 def check_at_least(**values: tuple[float, float]) -> None:

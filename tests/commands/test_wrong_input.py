@@ -97,6 +97,11 @@ def test_bad_yaml(command: Command) -> None:
             ["generator_optimizer", "rate", "there are", "lr"],
         ),
         ("data: {clas_path: MNISTDataModule}", ["did you mean class_path?"]),
+        (
+            "model: {init_args: {codes: [{class_path: UniformCode, init_rgs: {low: 0}}]}}",
+            ["codes: Expected LatentCode, by class_path and init_args", "did you mean init_args?"],
+        ),
+        (f"model: {{init_args: {{noise_dim: {'many' * 100}}}}}", ["noise_dim", "Got value: many"]),
         ("model: {init_args: {noise_dim: null}}", ["noise_dim", "Expected int", "null"]),
         (
             "model: {init_args: {codes: [{class_path: UniformCode, init_args: {low: null}}]}}",
