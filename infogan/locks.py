@@ -14,7 +14,16 @@ POLL_SECONDS = 0.05
 
 
 class LockedError(ConfigurationError):
-    """Another process is at work on the same thing."""
+    """Another process is at work on the same thing.
+
+    Args:
+        what: The thing.
+        holder: The process.
+    """
+
+    def __init__(self, what: str, holder: str) -> None:
+        super().__init__(f"{what} is in the hands of {holder}: wait until it has ended, or stop it")
+        self.holder = holder
 
 
 class Lock:
@@ -36,6 +45,7 @@ class Lock:
 
         Raises:
             LockedError: If another process holds it.
+            OSError: If the file cannot be made, or its file system has no locks.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.file = self.path.open("a+")
@@ -45,9 +55,7 @@ class Lock:
                 self.file.seek(0)
                 holder = self.file.read().strip() or "another process"
                 self.file.close()
-                raise LockedError(
-                    f"{self.what} is in the hands of {holder}: wait until it has ended, or stop it"
-                )
+                raise LockedError(self.what, holder)
             time.sleep(POLL_SECONDS)
         self.file.truncate(0)
         self.file.write(f"process {os.getpid()} on {socket.gethostname()}\n")

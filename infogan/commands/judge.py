@@ -27,7 +27,7 @@ def judge(
         folder: Folder of judges; null for the user's cache.
 
     Raises:
-        ConfigurationError: If the data has no discrete factor.
+        ConfigurationError: If the data has no discrete factor, or the folder cannot be written to.
     """
     recipe, folder = recipe or JudgeRecipe(), folder or default_folder()
     factor = judged_factor(data)
@@ -40,6 +40,8 @@ def judge(
     trained = find_judge(data, factor, recipe, folder)
     named: Any = data
     path = judge_path(folder, named.fingerprint(), factor, recipe)
+    if not path.is_file():
+        raise ConfigurationError(f"folder={folder} cannot be written to; give another one")
     print(f"judge       {path}")
     print(f"weights     {trained.digest}")
     print(

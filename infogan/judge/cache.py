@@ -1,8 +1,11 @@
 """Keep judges in the user's cache, so that each is trained once."""
 
+import errno
 import hashlib
+import math
 import os
 import pickle
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,12 +21,19 @@ from infogan.judge.training import (
     labelled_training_images,
     train_judge,
 )
+from infogan.locks import Lock, LockedError
+
+# What writing fails with on a read-only or full disk, and locking where there are no locks.
+UNWRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT}
+NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
 def find_judge(
     data: Any, factor: JudgedFactor, recipe: JudgeRecipe, folder: Path | None = None
 ) -> Judge:
     """Return the cached judge of a datamodule's images, trained first if it is not there.
+
+    One process trains it while others wait; a lock goes with its process, however that ends.
 
     Args:
         data: The datamodule.
@@ -33,11 +43,42 @@ def find_judge(
     """
     path = judge_path(folder or default_folder(), data.fingerprint(), factor, recipe)
     judge = load_judge(path, data.image_shape, factor.num_classes, recipe)
-    if judge is None:
-        print(f"judge       trained once, {recipe.num_steps} steps, then kept: {path}", flush=True)
-        judge = train_judge(labelled_training_images(data, factor), recipe)
-        save_judge(judge, path)
+    if judge is not None:
+        return judge
+    with ExitStack() as held:
+        wait_for_turn(held, path)
+        # Another process may have trained it meanwhile.
+        judge = load_judge(path, data.image_shape, factor.num_classes, recipe)
+        if judge is None:
+            print(f"judge       trained once, {recipe.num_steps} steps: {path}", flush=True)
+            judge = train_judge(labelled_training_images(data, factor), recipe)
+            try:
+                save_judge(judge, path)
+            except OSError as error:
+                if error.errno not in UNWRITABLE:
+                    raise
+                print(f"judge       not kept ({error.strerror}), the next test trains it again")
     return judge
+
+
+def wait_for_turn(held: ExitStack, path: Path) -> None:
+    """Let one process at a time train a judge, where its folder can be written to.
+
+    Args:
+        held: What the lock is let go with.
+        path: The judge's file.
+    """
+    lock, what = path.with_suffix(".lock"), f"judge {path}"
+    try:
+        try:
+            held.enter_context(Lock(lock, what))
+        except LockedError as error:
+            print(f"judge       trained by {error.holder}, waiting for it", flush=True)
+            held.enter_context(Lock(lock, what, patience=math.inf))
+    except OSError as error:
+        # Without a lock each trains its own, and the last one stays.
+        if error.errno not in UNWRITABLE | NO_LOCKS:
+            raise
 
 
 def default_folder() -> Path:

@@ -1,5 +1,9 @@
 """The judge: the same weights for the same recipe, trained once, and right."""
 
+import errno
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +17,7 @@ from infogan.judge.cache import judge_path, load_judge
 from infogan.judge.networks import NETWORKS, TrunkClassifier
 from infogan.judge.training import labelled_training_images, train_judge
 from infogan.modules.classifier import ClassifierModule
+from tests import ROOT
 from tests.conftest import Outcome
 from tests.support.stripes import stripe_data, stripes
 
@@ -69,7 +74,7 @@ def test_it_is_trained_once(data: MNISTDataModule, tmp_path: Path) -> None:
     """The second call reads the file, other recipes have other files, a damaged one is replaced."""
     folder = tmp_path / "judges"
     first = find_judge(data, FACTOR, QUICK, folder)
-    (path,) = folder.iterdir()
+    (path,) = folder.glob("*.pt")
     assert path == judge_path(folder, data.fingerprint(), FACTOR, QUICK)
     written = path.stat().st_mtime_ns
     again = find_judge(data, FACTOR, QUICK, folder)
@@ -77,10 +82,101 @@ def test_it_is_trained_once(data: MNISTDataModule, tmp_path: Path) -> None:
     assert (again.digest, again.held_out_accuracy) == (first.digest, first.held_out_accuracy)
     assert torch.equal(again.held_out_features, first.held_out_features)
     find_judge(data, FACTOR, replace(QUICK, num_steps=2), folder)
-    assert len(list(folder.iterdir())) == 2
+    assert len(list(folder.glob("*.pt"))) == 2
     path.write_bytes(path.read_bytes()[:1000])
     assert load_judge(path, data.image_shape, 4, QUICK) is None
     assert find_judge(data, FACTOR, QUICK, folder).digest == first.digest
+
+
+# Trains once a line comes in, so that the test knows what happens when.
+TRAINER = """
+import sys
+from pathlib import Path
+from datamodules import MNISTDataModule
+from infogan.judge import JudgedFactor, JudgeRecipe, cache
+train = cache.train_judge
+def when_told(*arguments):
+    print("begins", flush=True)
+    input()
+    return train(*arguments)
+cache.train_judge = when_told
+data = MNISTDataModule(sys.argv[1], verify=False)
+recipe = JudgeRecipe(num_steps=8, batch_size=32)
+print(cache.find_judge(data, JudgedFactor(0, "label", 4), recipe, Path("judges")).digest)
+"""
+
+
+def start_trainer(folder: Path) -> subprocess.Popen:
+    """Start a process that needs a judge."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-c", TRAINER, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+        cwd=folder,
+    )
+
+
+def line(process: subprocess.Popen) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_one_process_trains_it_while_others_wait(
+    data: MNISTDataModule, tmp_path: Path, is_killed: bool
+) -> None:
+    """And of those that wait, one trains it when the first is killed."""
+    first = start_trainer(tmp_path)
+    assert "trained once" in line(first) and line(first) == "begins\n"
+    second = start_trainer(tmp_path)
+    assert f"trained by process {first.pid} on" in line(second)
+    if is_killed:
+        first.kill()
+        first.wait()
+        assert "trained once" in line(second) and line(second) == "begins\n"
+        out = second.communicate("\n", timeout=60)[0]
+    else:
+        digest = first.communicate("\n", timeout=60)[0]
+        out = second.communicate(timeout=60)[0]
+        assert out == digest
+    assert second.returncode == 0
+    assert out.strip() == find_judge(data, FACTOR, QUICK, tmp_path / "judges").digest
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC, errno.ENOLCK])
+def test_a_folder_without_locks_or_room(
+    data: MNISTDataModule,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: int,
+) -> None:
+    """A judge is trained, and kept where that is possible."""
+
+    def check(path: Path) -> Path:
+        if path.parent.name == "judges" and (path.suffix == ".lock" or number != errno.ENOLCK):
+            raise OSError(number, os.strerror(number), str(path))
+        return path
+
+    open_file, rename = Path.open, Path.replace
+    monkeypatch.setattr(Path, "open", lambda path, *o, **n: open_file(check(path), *o, **n))
+    monkeypatch.setattr(Path, "replace", lambda path, to: rename(check(path), to))
+    folder = tmp_path / "judges"
+    judge = find_judge(data, FACTOR, QUICK, folder)
+    is_kept = number == errno.ENOLCK
+    assert len(list(folder.iterdir())) == is_kept
+    assert ("not kept" in capsys.readouterr().out) != is_kept
+    assert judge.digest == find_judge(data, FACTOR, QUICK, folder).digest
+
+
+def test_a_folder_that_is_a_file_is_an_error(data: MNISTDataModule, tmp_path: Path) -> None:
+    (tmp_path / "judges").write_text("")
+    with pytest.raises(FileExistsError):
+        find_judge(data, FACTOR, QUICK, tmp_path / "judges")
 
 
 def test_the_digest_sees_every_weight(data: MNISTDataModule) -> None:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from infogan.commands.main import main
 from infogan.commands.runs import newest_run
-from infogan.commands.study.lock import Lock, LockedError
 from infogan.commands.study.records import MemberFolder
+from infogan.locks import Lock, LockedError
 
 # The exit code of `cli.py` for a run that a callback stopped, and this program's for a member that
 # another process is at.

@@ -9,13 +9,13 @@ from typing import Literal
 from infogan.commands.parser import OptionParser, explained
 from infogan.commands.study.cluster import array_script
 from infogan.commands.study.definition import Member, Study, load_study
-from infogan.commands.study.lock import Lock
 from infogan.commands.study.places import places
 from infogan.commands.study.progress import Progress, Screen
 from infogan.commands.study.records import RESULTS, MemberFolder
 from infogan.commands.study.runner import Runner, StudyInterruptedError, look
 from infogan.commands.study.table import Table
 from infogan.errors import ConfigurationError
+from infogan.locks import Lock
 
 Mode = Literal["run", "status", "rescore", "collect", "sbatch", "job"]
 

@@ -9,9 +9,9 @@ from PIL import Image, ImageChops
 
 from infogan.commands.runs import newest_run
 from infogan.commands.study.definition import Study
-from infogan.commands.study.lock import Lock
 from infogan.commands.study.records import RESULTS, MemberFolder
 from infogan.files import Row, read_rows, replacing, write_file
+from infogan.locks import Lock
 
 FACTS = ("study", "setting", "seed")
 ENDS = (

@@ -14,9 +14,9 @@ import pytest
 import yaml
 
 from infogan.commands.study.definition import load_study
-from infogan.commands.study.lock import Lock, LockedError
 from infogan.commands.study.records import MemberFolder
 from infogan.commands.study.table import TIMES
+from infogan.locks import Lock, LockedError
 from tests import ROOT
 from tests.support import study_program
 from tests.support.studies import TABLE, Command, diary, lasting, table, wait_for
@@ -137,7 +137,7 @@ def test_a_kill_between_fit_and_its_record_costs_only_the_test(
 HOLDER = """
 import time
 from pathlib import Path
-from infogan.commands.study.lock import Lock
+from infogan.locks import Lock
 with Lock(Path("lock"), "it"):
     print("held", flush=True)
     time.sleep(60)
