@@ -36,6 +36,9 @@ def test_the_report_is_made_of_committed_data(report_command: Command, data: Pat
     assert vanilla in results.splitlines()
     assert "| 1 collapsed (discriminator_won), 2 finished |" in results
     assert "| Adam for both | 3 | 3 finished | 2.00 ± 0.00 | 0.45 ± 0.00 |" in questions
+    seeds = ", ".join(f"0.90{seed}" for seed in range(5))
+    repaired = f"| repaired | 5,000 | {seeds} | 100, 100, 100, 100, 100 |"
+    assert repaired in SHORT_RUNS.read_text()
     for page, figures in {results: ("4",), questions: ("2", "3", "6")}.items():
         assert "no data" not in page and "{{" not in page and "{%" not in page
         for figure in figures:
@@ -54,7 +57,8 @@ def test_what_has_not_run_is_listed_and_answers_nothing(
     text = SHORT_RUNS.read_text()
     assert "The line, repaired" not in text and "What the trunk knows" not in text
     _, _, missing = text.partition("## Not run yet")
-    assert "`python cli.py study rectangles`: infogan_rectangles_repaired (0 of 5" in missing
+    settings = {member.setting for member in load_study("rectangles").members}
+    assert f"| `python cli.py study rectangles` | {len(settings)} |" in missing.splitlines()
 
 
 def test_the_rectangles_grid_is_a_table(report_command: Command, data: Path) -> None:
@@ -141,9 +145,8 @@ def test_studies_of_codes_have_sections_of_their_own(report_command: Command, da
         "| – | – | – | 1.000 ± 0.000 |"
     )
     assert five in text.splitlines()
-    assert "with 5, 0.500 ± 0.000 of the images can be named" in text
-    assert "share 0.02 nats by Q's bound; at λ = 1,\n2.17 of 2.30." in text
-    assert "MNIST, by the paper's own recipe cut" not in text and "{%" not in text
+    assert "share 0.02 nats without it and 2.17 at λ = 1, of\nat most 2.30." in text
+    assert "MNIST has ten digits" not in text and "{%" not in text
 
 
 def test_further_tables_are_shown(report_command: Command, data: Path) -> None:
