@@ -1,9 +1,9 @@
 """Run a newcomer's first session and tell it: `python benchmarks/first_session.py`.
 
-Clones this repository into a temporary folder, installs it into a new environment there, runs every
-command of the session, looks at its pages in a headless Chromium, and writes
-`docs/first-session.md` with what was printed and `docs/images/first-session/` with what was seen.
-Needs the `dev` extra, and Debian's chromium and chromium-driver.
+Clones this repository into a temporary folder, runs every command of the session there, looks at
+its pages in a headless Chromium, and writes `docs/first-session.md` with what was printed and
+`docs/images/first-session/` with what was seen. Needs the `dev` extra, and Debian's chromium and
+chromium-driver.
 """
 
 import argparse
@@ -66,10 +66,11 @@ class Session:
         self.lines = [
             "# A first session",
             "",
-            "What a newcomer types, what is printed, and what is seen. Run as a whole by "
-            "`python benchmarks/first_session.py`",
-            f"on {date.today().isoformat()}, {os.cpu_count()} CPU cores, "
-            f"load {os.getloadavg()[0]:.1f} at the start, all seeds 0 unless said.",
+            "Train, compare, explore and export a small model: what to type, what is printed, and",
+            "what is seen. To install first: `README.md`.",
+            "",
+            f"*Output of `python benchmarks/first_session.py`, {date.today().isoformat()}, seed 0,",
+            f"on {os.cpu_count()} shared CPU cores; an idle machine is faster.*",
         ]
 
     def say(self, *lines: str) -> None:
@@ -77,10 +78,9 @@ class Session:
         self.lines += ["", *lines]
 
     def command(self, line: str, say: str, keep: int = 12) -> None:
-        """Run a line as typed; tell it, its duration and the last lines that it printed."""
+        """Run a line as typed; tell it and the last lines that it printed."""
         start = time.monotonic()
-        bin_folder = self.folder / ".venv" / "bin"
-        path = f"{bin_folder}{os.pathsep}{os.environ['PATH']}"
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         variables = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", line],
@@ -93,9 +93,8 @@ class Session:
             sys.exit(f"{line} failed:\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}")
         printed = [row for row in done.stdout.splitlines() if not NOISE.search(row)]
         shown = [row.replace(f"{self.folder}/", "").rstrip() for row in printed[-keep:]]
-        seconds = time.monotonic() - start
-        self.say(say, "", "```", f"$ {line}", *shown, "```", f"*({seconds:.0f} s)*")
-        print(f"{seconds:6.0f} s  {line}", flush=True)
+        self.say(say, "", "```", f"$ {line}", *shown, "```")
+        print(f"{time.monotonic() - start:6.0f} s  {line}", flush=True)
 
     def picture(self, path: Path, name: str, caption: str) -> None:
         """Keep a picture, and show it."""
@@ -110,7 +109,7 @@ class Session:
     def explore(self, browser: Browser, drawn: Path) -> None:
         """Serve the checkpoint and do on the page what a person would."""
         words = shlex.split(EXPLORE)
-        program = [str(self.folder / ".venv" / "bin" / "python"), *words[1:]]
+        program = [sys.executable, *words[1:]]
         server = subprocess.Popen(
             program, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
@@ -121,7 +120,7 @@ class Session:
             browser.find(".grid img")
             browser.changed("#picture", browser.find("#categorical0 label:nth-of-type(4)").click)
             self.screenshot(browser, "explore.png", "The explorer, category 3 chosen")
-            self.say("A drawing of one's own, uploaded: what Q reads, and what G makes of it.")
+            self.say("Upload a drawing of your own: what Q reads, and what G makes of it.")
             browser.tab("Read an image")
             browser.tab("Upload")
             refusal = browser.upload(drawn)
@@ -146,25 +145,20 @@ def tell(session: Session, browser: Browser, scratch: Path, epochs: int) -> None
     """Run the whole session."""
     train = f"python cli.py fit --config infogan_mnist.yaml --trainer.max_epochs {epochs}"
     quiet = "--trainer.enable_progress_bar false"
-    session.say("## Install")
-    install = 'python3 -m venv .venv && .venv/bin/pip install -q -e ".[explore,export]"'
-    session.command(
-        install, "Everything goes into `.venv`. Activate it, or write `.venv/bin/python`."
-    )
-    session.say("## Train, shortly")
+    session.say("## Train")
     session.command(
         f"{train} --name first {quiet}",
-        f"The main job for {epochs} of its 50 epochs of 100 batches. With the progress bar on, it "
-        "shows losses, mutual information and accuracy.",
+        f"{epochs} of the 50 epochs of 100 batches. The progress bar, turned off here, shows "
+        "losses, mutual information and accuracy.",
     )
     overview = session.folder / "runs" / "first" / "version_0" / "overview.png"
-    session.picture(overview, "overview.png", "The overview after three epochs")
+    session.picture(overview, "overview.png", f"The overview after {epochs} epochs")
     session.say("## Compare two runs")
     session.command(
         f"{train.replace('infogan_mnist', 'infogan_mnist_paper')} --name paper {quiet}",
-        "The paper's own recipe, to compare with:",
+        "The paper's recipe, to compare with:",
     )
-    session.command("python cli.py compare first paper", "As a table and as a page:", keep=40)
+    session.command("python cli.py compare first paper", "A table, and a page:", keep=40)
     browser.driver.get((session.folder / "compare.html").as_uri())
     browser.find("svg")
     session.screenshot(browser, "compare.png", "compare.html in the browser")
@@ -187,14 +181,14 @@ def tell(session: Session, browser: Browser, scratch: Path, epochs: int) -> None
         f"python cli.py export --ckpt_path {CHECKPOINT} && ls export",
         "Formats that other tools load, checked against torch:",
     )
-    session.say("## Pictures of one's own")
+    session.say("## Your own pictures")
     write_pictures(session.folder / "pictures")
-    last = 60 * epochs
+    last = 20 * epochs
     session.command(
         "python cli.py fit --config infogan_image_folder.yaml --data.init_args.data_dir pictures "
         f"--trainer.max_epochs {last} --trainer.check_val_every_n_epoch {last} {quiet}",
         "`pictures/` holds 200 PNGs of 48 x 48 pixels: coloured discs, squares and triangles. "
-        "An epoch is two batches, and so few of them give no more than a first look:",
+        f"An epoch is two batches; {2 * last} of them give a first look, no more.",
     )
     overview = session.folder / "runs" / "infogan_image_folder" / "version_0" / "overview.png"
     session.picture(overview, "folder.png", "What three codes do with the shapes so far")
