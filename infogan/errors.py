@@ -4,6 +4,7 @@ import difflib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from jsonargparse import ArgumentError
 
@@ -75,6 +76,22 @@ def misspelt_key(value: str) -> str:
         if near and key not in CLASS_KEYS:
             return f"; {key}: did you mean {near[0]}?"
     return ""
+
+
+@contextmanager
+def names_sizes(**sizes: Any) -> Iterator[None]:
+    """Name the sizes of what is built in a block and does not fit into memory.
+
+    Raises:
+        ValueError: In place of what torch says of its allocation.
+    """
+    try:
+        yield
+    except (RuntimeError, TypeError, MemoryError) as error:
+        if not re.search("allocate memory|out of memory|[Oo]verflow", str(error)):
+            raise
+        given = ", ".join(f"{name}={size}" for name, size in sizes.items())
+        raise ValueError(f"{given}: networks of these sizes do not fit into memory") from error
 
 
 def check_at_least(**values: tuple[float, float]) -> None:

@@ -13,7 +13,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from infogan.data import check_batch_norm, data_of
 from infogan.differentiable_augmentation import DifferentiableAugmentation
-from infogan.errors import ConfigurationError
+from infogan.errors import ConfigurationError, names_sizes
 from infogan.modules.optimizers import usable
 from infogan.networks import RecognitionHead, Trunk
 
@@ -57,8 +57,10 @@ class ClassifierModule(pl.LightningModule):
         self.optimizer_factory = usable(
             "optimizer", optimizer or partial(Adam, lr=1e-3, fused=True)
         )
-        self.trunk = Trunk(self.image_shape, leaky_slope)
-        self.head = RecognitionHead(self.trunk.feature_dim, num_classes, leaky_slope)
+        sizes = {"image_channels": image_channels, "image_size": image_size}
+        with names_sizes(**sizes, num_classes=num_classes):
+            self.trunk = Trunk(self.image_shape, leaky_slope)
+            self.head = RecognitionHead(self.trunk.feature_dim, num_classes, leaky_slope)
         self.apply(initialize_for_few_steps)
         self.val_accuracy = MulticlassAccuracy(num_classes, average="micro")
         self.test_accuracy = MulticlassAccuracy(num_classes, average="micro")

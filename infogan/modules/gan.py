@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from infogan.data import Evaluated, data_of
 from infogan.differentiable_augmentation import DifferentiableAugmentation
-from infogan.errors import check_at_least, check_range
+from infogan.errors import check_at_least, check_range, names_sizes
 from infogan.latents import LatentCode, LatentSpec
 from infogan.modules.batches import (
     check_architecture,
@@ -116,8 +116,10 @@ class GANModule(ManualModule, ABC):
         self.num_generator_updates = num_generator_updates
         self.cuda_graph = cuda_graph
         self.graph: UpdateGraph | None = None
-        self.generator: nn.Module = self.networks.generator(self.latents.dim, self.image_shape)
-        self.discriminator: Discriminator = self.networks.discriminator(self.image_shape)
+        sizes = {"image_channels": image_channels, "image_size": image_size, "noise_dim": noise_dim}
+        with names_sizes(**sizes, codes=[code.dim for code in codes]):
+            self.generator: nn.Module = self.networks.generator(self.latents.dim, self.image_shape)
+            self.discriminator: Discriminator = self.networks.discriminator(self.image_shape)
         # A tensor, since a captured graph would keep a number of the batch it was captured in.
         self.noise_std: Tensor
         self.register_buffer("noise_std", torch.tensor(float(instance_noise_std)), persistent=False)

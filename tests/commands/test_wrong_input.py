@@ -55,6 +55,11 @@ def one_clear_line(outcome: Outcome, *words: str) -> None:
             ["--model.init_args.codes=[]", "--model.init_args.noise_dim=0"],
             ["noise_dim=0", "codes=[]"],
         ),
+        (
+            [f"--model.init_args.noise_dim={2**70}"],
+            [f"noise_dim={2**70}, codes=[10, 1, 1]: networks", "do not fit into memory"],
+        ),
+        (["--model.init_args.image_size=65536"], ["image_size=65536", "do not fit into memory"]),
         (["--model.init_args.image_size=30"], ["image_size", "30", "multiple of 4"]),
         (["--model.init_args.image_size=32"], ["image_size=32", "(1, 28, 28)"]),
         (["--ckpt_path=missing.ckpt"], ["ckpt_path=missing.ckpt"]),
