@@ -11,10 +11,16 @@ from pathlib import Path
 from torch import Tensor
 
 from infogan.errors import ConfigurationError
-from infogan.files import write_file
+from infogan.files import part_name, write_file
 from infogan.pictures.grids import annotate, save_png, tile, to_bytes
 
 PICTURE_COLUMNS = 15
+# Results as they come in; their file is renamed when all are there.
+UNFINISHED, RESULTS, PICTURE, TABLE = "unfinished.csv", "results.csv", "generated.png", "results.md"
+OF_INTERRUPTED = {
+    *(UNFINISHED, PICTURE, TABLE),
+    *(part_name(Path(PICTURE)), part_name(Path(TABLE))),
+}
 
 EXPLANATIONS = {
     "recognition": "Q itself as the classifier, its categories named; nothing is trained",
@@ -49,20 +55,25 @@ class Result:
 
 
 class Report:
-    """Write results as they come in, so that an interrupted study keeps what it has.
+    """Write results as they come in, to unfinished.csv until all are there.
+
+    An interrupted study keeps what it has until the next one begins in its folder.
 
     Args:
         folder: Folder to write.
         overwrite: Whether to write into a folder that has files already.
 
     Raises:
-        ConfigurationError: If the folder has files and `overwrite` is false, or is a file.
+        ConfigurationError: If `overwrite` is false and the folder has other files than those of an
+            interrupted study, or it is a file.
     """
 
     def __init__(self, folder: Path, overwrite: bool) -> None:
         if folder.exists() and not folder.is_dir():
             raise ConfigurationError(f"output={folder} is a file; give a folder")
-        if not overwrite and folder.is_dir() and any(folder.iterdir()):
+        found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        was_killed = UNFINISHED in found and found <= OF_INTERRUPTED
+        if found and not was_killed and not overwrite:
             raise ConfigurationError(
                 f"output={folder} has files already: give another folder, or set overwrite to true"
             )
@@ -70,17 +81,20 @@ class Report:
         self.results: list[Result] = []
 
     def start(self, num_classifiers: int) -> None:
-        """Make the folder, begin results.csv and start the clock."""
+        """Make the folder, begin the list of results and start the clock."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "results.csv").open("w", newline="") as file:
+        # Those of an older study would stand for those of this one.
+        for name in (TABLE, RESULTS):
+            (self.folder / name).unlink(missing_ok=True)
+        with (self.folder / UNFINISHED).open("w", newline="") as file:
             csv.writer(file).writerow([field.name for field in fields(Result)])
         self.num_classifiers = num_classifiers
         self.started = time.perf_counter()
 
     def add(self, result: Result) -> None:
-        """Append one row to results.csv and say it in a line."""
+        """Append one row to the list and say it in a line."""
         self.results.append(result)
-        with (self.folder / "results.csv").open("a", newline="") as file:
+        with (self.folder / UNFINISHED).open("a", newline="") as file:
             csv.writer(file).writerow(asdict(result).values())
         trained = sum(r.steps > 0 for r in self.results)
         remaining = ""
@@ -107,10 +121,10 @@ class Report:
         labels = [f"{called[k][0]}  (c={k}, {called[k][1]} of {len(names)})" for k in order]
         picture = tile(to_bytes(generated[order, :PICTURE_COLUMNS]))
         title = "Name (category c, in how many runs it is so named): sampled images"
-        save_png(self.folder / "generated.png", annotate(picture, title, labels))
+        save_png(self.folder / PICTURE, annotate(picture, title, labels))
 
     def save_table(self, setting: Sequence[str], num_categories: int) -> str:
-        """Write results.md and return its table.
+        """Write results.md, let the list be results.csv, and return the table.
 
         Args:
             setting: Lines on how the study was set up.
@@ -132,7 +146,8 @@ class Report:
             "",
             *[f"- {line}" for line in setting],
         ]
-        write_file(self.folder / "results.md", "\n".join(lines) + "\n")
+        write_file(self.folder / TABLE, "\n".join(lines) + "\n")
+        (self.folder / UNFINISHED).replace(self.folder / RESULTS)
         return table
 
     def table(self, num_categories: int) -> str:

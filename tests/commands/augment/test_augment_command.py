@@ -238,6 +238,11 @@ def test_results_are_not_overwritten_unless_told(tmp_path: Path) -> None:
         Report(tmp_path, overwrite=False)
     assert (tmp_path / "results.csv").read_text() == "kept"
     Report(tmp_path, overwrite=True).start(4)
-    assert rows_of(tmp_path) == []
+    # What an interrupted study has left is begun again, unless there is more.
+    assert [path.name for path in tmp_path.iterdir()] == ["unfinished.csv"]
+    Report(tmp_path, overwrite=False)
+    (tmp_path / "mine.txt").write_text("kept")
+    with pytest.raises(ConfigurationError, match="or set overwrite to true"):
+        Report(tmp_path, overwrite=False)
     with pytest.raises(ConfigurationError, match="is a file; give a folder"):
-        Report(tmp_path / "results.csv", overwrite=True)
+        Report(tmp_path / "mine.txt", overwrite=True)
