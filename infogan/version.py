@@ -1,6 +1,8 @@
-"""Which code runs: the package's version and the commit of its own checkout."""
+"""Which code runs: its name, the package's version and the commit of its own checkout."""
 
 import subprocess
+import sys
+from pathlib import Path
 
 from infogan import __version__
 from infogan.files import ROOT
@@ -34,3 +36,10 @@ def code_version() -> str:
     """Return the package's version, with the commit where there is a checkout."""
     commit = checkout_commit()
     return __version__ if commit is None else f"{__version__}+{commit}"
+
+
+def program() -> str:
+    """Return what the user calls the program: `infogan` where it is installed, or `cli.py`."""
+    path = Path(sys.argv[0])
+    is_installed = path.stem == "infogan" or path.parts[-2:] == ("infogan", "__main__.py")
+    return "infogan" if is_installed else "cli.py"

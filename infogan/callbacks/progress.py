@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import TQDMProgressBar
+from pytorch_lightning.callbacks import ModelSummary, TQDMProgressBar
+from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor
 
 from infogan.data import data_of
 from infogan.files import write_file
 from infogan.loggers import log_summary
 from infogan.loggers.paths import run_folder
+from infogan.version import program
 
 SHOWN = {
     "D": "train/discriminator_loss",
@@ -64,6 +66,26 @@ class LossProgressBar(TQDMProgressBar):
         metrics, left = trainer.callback_metrics, self.time_left(trainer)
         shown = {short: f"{metrics[key]:.3f}" for short, key in SHOWN.items() if key in metrics}
         return {**({} if left is None else {"left": left}), **shown}
+
+
+class NetworkSummary(ModelSummary):
+    """Print the networks and their weights, in place of Lightning's table.
+
+    That one counts operations, which it can of no module with several networks.
+    """
+
+    @staticmethod
+    def summarize(
+        summary_data: list[tuple[str, list[str]]],
+        total_parameters: int,
+        *_: Any,
+        **__: Any,
+    ) -> None:
+        """Print a line a network, and the number of all weights."""
+        columns = dict(summary_data)
+        rows = zip(columns["Name"], columns["Type"], columns["Params"], strict=True)
+        lines = [f"{name:<20}  {kind:<20}  {number:>7}" for name, kind, number in rows]
+        rank_zero_info("\n".join([*lines, f"{total_parameters:,} weights"]))
 
 
 class RunSummary(pl.Callback):
@@ -139,6 +161,10 @@ class RunSummary(pl.Callback):
             folder = Path(summary["run_folder"])
             lines.append(f"run folder  {folder}")
             lines += [f"overview    {p}" for p in (folder / "overview.png",) if p.is_file()]
+            checkpoint = folder / "checkpoints" / "last.ckpt"
+            if checkpoint.is_file():
+                command = "infogan" if program() == "infogan" else f"python {program()}"
+                lines.append(f"next        {command} test --ckpt_path {checkpoint}, or explore")
         return "\n".join(lines)
 
     def state_dict(self) -> dict[str, Any]:

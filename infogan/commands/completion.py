@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from infogan.commands.lightning import CONFIG_FOLDER
 from infogan.commands.parser import OptionParser, explained
+from infogan.version import program
 
 OPTION = re.compile(r"^ +(?:-\w, |-\w \w+, )?(--[\w.]+)", re.MULTILINE)
 
@@ -39,7 +40,7 @@ def print_completion(
         verbs: All verbs.
     """
     parser = OptionParser(
-        prog="cli.py completion",
+        prog=f"{program()} completion",
         exit_on_error=False,
         description="Print a script that completes verbs, options and shipped configs of the "
         "command infogan in bash. For this shell: source <(infogan completion)",

@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jsonargparse import ActionConfigFile, ArgumentError, Namespace
-from pytorch_lightning.callbacks import Callback, Checkpoint, ModelCheckpoint, ProgressBar
+from pytorch_lightning.callbacks import (
+    Callback,
+    Checkpoint,
+    ModelCheckpoint,
+    ModelSummary,
+    ProgressBar,
+)
 from pytorch_lightning.cli import LightningArgumentParser
 from pytorch_lightning.loggers import Logger
 
@@ -23,7 +29,7 @@ from infogan.callbacks.logged_config import LoggedConfig
 from infogan.callbacks.morphometrics import Morphometrics
 from infogan.callbacks.predictions import CodeWriter
 from infogan.callbacks.probe import EncoderProbe
-from infogan.callbacks.progress import LossProgressBar, RunSummary
+from infogan.callbacks.progress import LossProgressBar, NetworkSummary, RunSummary
 from infogan.callbacks.quality import SampleQuality
 from infogan.callbacks.resume import ResumedSettings
 from infogan.callbacks.traversal import LatentTraversal
@@ -46,6 +52,7 @@ from infogan.runtime.precision import native_precision, say_if_other_precision
 from infogan.runtime.private import OpenLightningCLI
 from infogan.runtime.settings import complete_settings, own_settings, validation_interval_as_error
 from infogan.runtime.signals import ignore_usr1
+from infogan.version import program
 
 CONFIG_FOLDER = shipped("configs")
 
@@ -216,19 +223,22 @@ class InfoGANCLI(OpenLightningCLI):
         config["logger"] = tracking.build(loggers or [])
         if not config["logger"]:
             config["default_root_dir"] = str(tracking.folder_without_loggers())
-        off = [
+        given = config["callbacks"] or []
+        given = given if isinstance(given, list) else [given]
+        off: list[type] = [
             kind
             for switch, kind in (
                 ("enable_progress_bar", ProgressBar),
                 ("enable_checkpointing", Checkpoint),
+                ("enable_model_summary", ModelSummary),
             )
             if config.get(switch) is False
         ]
-        given = config["callbacks"] or []
-        if any(isinstance(o, ProgressBar) for o in (given if isinstance(given, list) else [given])):
-            off.append(ProgressBar)  # the config's own stands in for ours
-        kept = [callback for callback in callbacks if not isinstance(callback, tuple(off))]
-        return [*kept, BestMetric()]
+        # The config's own stand in for ours.
+        own = (ProgressBar, ModelSummary)
+        off += [kind for kind in own if any(isinstance(one, kind) for one in given)]
+        ours = [*callbacks, NetworkSummary(), BestMetric()]
+        return [callback for callback in ours if not isinstance(callback, tuple(off))]
 
     def tracking(self) -> Tracking:
         """Return what the loggers have to know of the run."""
@@ -241,7 +251,10 @@ class InfoGANCLI(OpenLightningCLI):
         )
         if config.group is not None:
             labels = labels._replace(group=config.group)
-        return Tracking(config.save_dir, name, labels, config.wandb, self.resumed)
+        # A prediction logs no number.
+        is_idle = stage == "predict" and config.wandb == "auto"
+        wandb = "disabled" if is_idle else config.wandb
+        return Tracking(config.save_dir, name, labels, wandb, self.resumed)
 
 
 def check_writable(save_dir: str) -> None:
@@ -276,7 +289,7 @@ def run(argv: list[str]) -> None:
                 save_config_callback=LoggedConfig,
                 seed_everything_default=0,
                 trainer_defaults=settings,
-                parser_kwargs={"exit_on_error": False, "prog": "cli.py"},
+                parser_kwargs={"exit_on_error": False, "prog": program()},
                 auto_configure_optimizers=False,
                 parser_class=LightningOptionParser,
             )

@@ -15,6 +15,7 @@ from typing import NoReturn
 from infogan import __version__
 from infogan.errors import ConfigurationError
 from infogan.runtime.found import left_as_found
+from infogan.version import program
 
 
 def lightning(argv: list[str]) -> None:
@@ -128,9 +129,9 @@ def main(argv: list[str] | None = None) -> int:
     """
     argv = sys.argv[1:] if argv is None else argv
     parser = EntranceParser(
-        prog="cli.py",
+        prog=program(),
         description="InfoGAN laboratory: train, score and use latent codes.",
-        epilog="`cli.py VERB --help` lists a verb's options.",
+        epilog=f"`{program()} VERB --help` lists a verb's options.",
     )
     parser.add_argument("--version", action="version", version=f"infogan {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)

@@ -11,6 +11,7 @@ from jsonargparse import ActionConfigFile
 
 from infogan.commands.parser import OptionParser, check_nulls, explained, with_home
 from infogan.errors import ConfigurationError
+from infogan.version import program
 
 
 def run_function(
@@ -32,7 +33,7 @@ def run_function(
     """
     summary = (function.__doc__ or "").partition("\n\n    Args:")[0]
     parser = OptionParser(
-        prog=f"cli.py {argv[0]}", description=" ".join(summary.split()), exit_on_error=False
+        prog=f"{program()} {argv[0]}", description=" ".join(summary.split()), exit_on_error=False
     )
     parser.add_argument("-c", "--config", action=ActionConfigFile, help="YAML with these options.")
     if listed is not None:

@@ -35,6 +35,10 @@ def test_fit_leaves_what_it_says(command: Command) -> None:
     assert outcome.code == 0, outcome.err
     assert f"run folder  {RUN}" in outcome.out
     assert f"overview    {RUN / 'overview.png'}" in outcome.out
+    checkpoint = RUN / "checkpoints" / "last.ckpt"
+    assert outcome.out.endswith(
+        f"next        python cli.py test --ckpt_path {checkpoint}, or explore\n"
+    )
     files = {str(path.relative_to(RUN)) for path in RUN.rglob("*") if path.is_file()}
     grids = {f"traversals/step_00000002/{n}.png" for n in ("categorical0", "uniform1", "uniform2")}
     expected = {
@@ -167,6 +171,8 @@ def test_a_checkpoint_is_scored_and_read_without_its_yaml(command: Command) -> N
     limit = "--trainer.limit_predict_batches=2"
     predicted = command("predict", "--ckpt_path", checkpoint, limit)
     assert predicted.code == 0
+    # A prediction has nothing to track.
+    assert "W&B" not in predicted.err + predicted.out
     codes = Path("runs/infogan_mnist/predict/version_0/codes.csv")
     assert f"codes       {codes}" in predicted.out
     table = list(csv.DictReader(codes.open(newline="")))
@@ -189,6 +195,33 @@ def test_wandb_can_be_left_out_by_config(command: Command) -> None:
     assert command(*FIT).code == 0
     assert not Path("runs/wandb").exists()
     assert yaml.safe_load((RUN / "config.yaml").read_text())["wandb"] == "disabled"
+
+
+def test_the_program_is_called_as_it_was_typed(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path, name in (
+        ("/usr/bin/infogan", "infogan"),
+        ("/lib/infogan/__main__.py", "infogan"),
+        ("cli.py", "cli.py"),
+    ):
+        monkeypatch.setattr(sys, "argv", [path])
+        for verb in ((), ("fit",), ("sample",), ("study",), ("completion",)):
+            outcome = command(*verb, "--help")
+            usage = outcome.out.partition("\n")[0].split()
+            assert usage[:2] == ["usage:", name] and {*verb} <= {*usage}, usage
+
+
+def test_the_networks_are_listed_without_a_count_that_is_not_known(
+    command: Command, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert command(*FIT).code == 0
+    listed = [record.getMessage() for record in caplog.records if "weights" in record.getMessage()]
+    assert any("generator" in text and "discriminator" in text for text in listed)
+    caplog.clear()
+    assert command(*FIT, "--trainer.enable_model_summary=false").code == 0
+    assert not any("weights" in record.getMessage() for record in caplog.records)
+    assert "lops" not in caplog.text.lower()
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["fit", "--help"]])

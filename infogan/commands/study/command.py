@@ -16,6 +16,7 @@ from infogan.commands.study.runner import Runner, StudyInterruptedError, look
 from infogan.commands.study.table import Table
 from infogan.errors import ConfigurationError
 from infogan.locks import Lock
+from infogan.version import program
 
 Mode = Literal["run", "status", "rescore", "collect", "sbatch", "job"]
 
@@ -28,7 +29,7 @@ def main(argv: list[str]) -> None:
     """
     summary = (study.__doc__ or "").partition("\n\n    Args:")[0]
     parser = OptionParser(
-        prog="cli.py study", description=" ".join(summary.split()), exit_on_error=False
+        prog=f"{program()} study", description=" ".join(summary.split()), exit_on_error=False
     )
     file_help = "Study file, or the name of one in studies/, such as paper_table.yaml."
     parser.add_argument("file", nargs="?", type=str, help=file_help)
@@ -41,7 +42,7 @@ def main(argv: list[str]) -> None:
     files = [name for name in (options.pop("file"), options.pop("config")) if name is not None]
     if len(files) != 1:
         raise ConfigurationError(
-            f"study takes one file, got {len(files)}: python cli.py study studies/paper_table.yaml"
+            f"study takes one file, got {len(files)}: {program()} study studies/paper_table.yaml"
         )
     study(files[0], **options.as_dict())
 
