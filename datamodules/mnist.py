@@ -86,12 +86,12 @@ class MNISTDataModule(ImageDataModule):
         return MD5S
 
     def prepare_data(self) -> None:
-        """Check the files against the known MD5s; fetch those that are missing or damaged."""
+        """Verify the files by their MD5s; download those that are missing or damaged."""
         if self.verify:
             self.prepare_files()
 
     def prepare_files(self) -> None:
-        """Have the files in the folder, checked.
+        """Download the files that are missing, and verify all of them.
 
         Raises:
             DataError: If one is missing or damaged and cannot, or must not, be fetched.

@@ -1,4 +1,4 @@
-"""Data sets that took over MNIST's format and size, through torchvision."""
+"""Data sets of MNIST's format and size, from torchvision's mirrors."""
 
 from pathlib import Path
 
@@ -9,9 +9,9 @@ from datamodules.mnist import MNISTDataModule
 
 
 class ArchivedMNISTDataModule(MNISTDataModule):
-    """MNIST's sizes and format with other images, read from the archives that torchvision knows.
+    """Base of data sets of MNIST's format and size, read from archives.
 
-    Unlike MNIST's, the plain files are not read: torchvision has checksums of the archives alone.
+    Unlike MNIST's, unpacked files are not read: torchvision has MD5s of the archives alone.
     """
 
     def md5s(self) -> dict[str, str]:
@@ -19,7 +19,7 @@ class ArchivedMNISTDataModule(MNISTDataModule):
         return archive_md5s(self.name)
 
     def prepare_files(self) -> None:
-        """Have the archives in the folder, checked.
+        """Download the archives that are missing, and verify all of them.
 
         Raises:
             DataError: If one is missing or damaged and cannot, or must not, be fetched.

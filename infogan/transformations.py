@@ -61,9 +61,9 @@ class Shear(ImageTransformation):
     """Lean the image to the right about its middle row; black comes in at the edges.
 
     Args:
-        slope: Shift of a row against the next below, in pixels, for an amount of 1.
-        widening: Pixels by which strokes are widened for an amount of 1. Where images lean to the
-            right already, as handwriting does, a shear to the right narrows the leaning strokes.
+        slope: Shift of a row against the one below, in pixels, for an amount of 1.
+        widening: Pixels by which strokes are widened for an amount of 1. It makes up for the shear,
+            which narrows strokes that lean its way already, as those of handwriting do.
     """
 
     slope: float = 0.3

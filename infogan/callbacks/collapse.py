@@ -14,7 +14,7 @@ from infogan.modules.gan import GANModule
 
 
 class Signs(NamedTuple):
-    """What tells a collapse, as means over a window."""
+    """The means over a window by which a collapse is told."""
 
     d_real: float
     d_fake: float

@@ -25,9 +25,9 @@ ANSWER_SECONDS = 0.5
 class LastCheckpoint(Checkpoint):
     """Save the newest state as `last.ckpt`, and keep the one before it as `last-previous.ckpt`.
 
-    On SIGTERM, SIGUSR1 or Ctrl-C all ranks end after the same batch, with the state saved; a run
-    resumed from it goes on as if it had not been interrupted. A second signal ends the process at
-    once. Several ranks agree on it about twice a second, in one collective of two numbers.
+    On SIGTERM, SIGUSR1 or Ctrl-C all ranks save and end after the same batch; a resumed run gives
+    the numbers of one that was never interrupted. A second signal ends the process at once.
+    Several ranks agree about twice a second, in one collective of two numbers.
 
     Args:
         every_n_minutes: Minutes between two checkpoints within an epoch; null for none.

@@ -31,10 +31,10 @@ from infogan.terms import SeenView, View
 
 
 class GANModule(ManualModule, ABC):
-    """A GAN: owns both updates; subclasses add an information term through two hooks.
+    """The GAN of equation 1; subclasses add an information term through hooks.
 
     A batch is one discriminator update, then one generator update on fresh latents.
-    `trainer.global_step` counts batches.
+    `trainer.global_step` counts batches. Images are (batch, channels, side, side) in [0, 1].
 
     Args:
         codes: The latent codes c; may be empty.
@@ -58,9 +58,11 @@ class GANModule(ManualModule, ABC):
         gradient_clip_norm: Largest norm of each network's gradient; None for no clipping.
         learning_rate_decay_steps: Batches, the last of the training, over which both learning rates
             fall linearly to 0; 0 for none. A training of less than twice as many has none.
-        cuda_graph: Whether to run a batch's updates as one captured CUDA graph, to the same
-            numbers; None does so where it can be: on one GPU, with fused optimizers, without a
-            gradient scaler and without callbacks that watch single updates.
+        cuda_graph: Whether to run a batch's updates as one CUDA graph, to the same numbers. None:
+            where possible, on one GPU with fused optimizers, no scaler, no callback in an update.
+
+    Raises:
+        ValueError: If an option is out of range.
     """
 
     def __init__(
@@ -309,7 +311,7 @@ class GANModule(ManualModule, ABC):
 
 
 class VanillaGANModule(GANModule):
-    """A GAN without an information term; codes, if any, are only part of G's input (5.5, 5.6)."""
+    """A GAN without an information term; codes only widen G's input (sections 5.5 and 5.6)."""
 
     def discriminator_information_loss(
         self, latent: Tensor, real_features: Tensor, fake_features: Tensor, *views: SeenView

@@ -26,8 +26,11 @@ class InfoGANModule(GANModule):
         mi_weight: lambda of equation 3.
         mi_gradient_to: Who receives the gradient of the information term: `generator`, the shared
             `trunk`, Q's `head`. The original gives it to all three.
-        terms: Further terms of the losses, such as Clustering; any number of them together.
+        terms: Further terms of the losses, such as Clustering; they combine.
         **kwargs: See GANModule.
+
+    Raises:
+        ValueError: If there is no code, an option is out of range or a term does not fit the codes.
     """
 
     def __init__(
@@ -213,8 +216,8 @@ class EncoderLossModule(InfoGANModule):
 class ThoughtExperimentModule(InfoGANModule):
     """Section 5.4: I(c; x), with Q reading the code from real images, g = x.
 
-    The codes and the real images are independent, so no Q can lift the bound above 0, and the
-    generator, which has no part in x, receives nothing.
+    The codes and the real images are independent, so no Q can lift the bound above 0 in
+    expectation. The generator has no part in x, and receives no gradient from it.
     """
 
     def code_loss(self, latent: Tensor, real_features: Tensor, fake_features: Tensor) -> Tensor:

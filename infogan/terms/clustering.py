@@ -18,16 +18,20 @@ from infogan.terms.term import CodeTerm, RealReadings, SeenView, View
 class Clustering(CodeTerm):
     """Let Q cluster the real images by its categorical codes.
 
-    InfoGAN trains Q on generated images alone, and hopes that real ones are read likewise. Here the
-    real images, too, must be read with confidence, in equal shares, and alike in two augmented
-    views (Krause et al. 2010; Hu et al. 2017). It is what I(c; x) of section 5.4 can mean: c read
-    from x. The prior knowledge is that classes are equally frequent and survive the augmentation.
+    InfoGAN trains Q on generated images alone. Here Q must also read the real images with
+    confidence, use all categories equally often, and read two augmented views alike (RIM, Krause
+    et al. 2010; IMSAT, Hu et al. 2017). The loss is `objectives.clustering_loss`, in nats. It is
+    what I(c; x) of section 5.4 can mean, with c read from x. The prior knowledge is that classes
+    are equally frequent and survive the augmentation.
 
     Args:
         weight: Weight of the clustering loss.
         balance_weight: Weight, within it, of the entropy of the mean reading.
-        augmentation: Transformation of the second view alone, before that of all that D sees: what
-            changes no class, but may change what the other codes read. None for none.
+        augmentation: Transformation of the second view, before D's own. It must not change the
+            class; it may change what the other codes read. None for none.
+
+    Raises:
+        ValueError: If a weight is negative, or no code is categorical.
     """
 
     weight: float = 0.3
@@ -45,7 +49,7 @@ class Clustering(CodeTerm):
             )
 
     def views(self, real: Tensor, fake: Tensor) -> tuple[View, ...]:
-        """Show the first half of the real batch again: half the cost, the same direction."""
+        """Return the first half of the real batch once more: half the cost, the same direction."""
         images = real[: (len(real) + 1) // 2]
         return (View(images if self.augmentation is None else self.augmentation(images)),)
 

@@ -15,20 +15,26 @@ from infogan.transformations import ImageTransformation
 
 @dataclass(frozen=True)
 class Equivariance(CodeTerm):
-    """Let each of some codes follow one transformation of the image, and no code any other.
+    """Let each chosen code follow one transformation T of the image, and no other.
 
-    When an image is transformed by an amount d, what Q reads of the code that follows the
-    transformation must rise by d, and what it reads of every other continuous code must stay. It is
-    asked of real images, by the difference of two readings, and of generated ones, whose code is
-    known. This is prior knowledge: it says what the codes shall mean, which InfoGAN finds out for
-    itself; it takes no label and no measure of any image.
+    With q(x) what Q reads of a continuous code from image x, and d a random amount: q(T_d x) - q(x)
+    must be d for the code that follows T, and 0 for all others. Real images are held to this by the
+    difference of two readings, generated ones by their known code. G must obey it as well:
+    G(z, c + d) must be T_d G(z, c). This is prior knowledge of what the codes shall mean; no label
+    and no measure of any image is used.
 
     Args:
-        transformations: What a continuous code follows, by the code's position in `codes`.
-        weight: Weight of the mean squared error, summed over the continuous codes.
-        generator_weight: Weight, in G's loss, of the mean squared difference, a pixel, between G of
-            changed codes and the transformed image of the unchanged ones.
-        largest: Largest change of a code; each image's is drawn from the uniform distribution.
+        transformations: The transformation that a continuous code follows, by the code's position
+            in `codes`, counted from 0.
+        weight: Weight of the mean squared error of the readings, summed over the continuous codes,
+            in D's and Q's loss.
+        generator_weight: Weight of the mean squared difference of a pixel between G(z, c + d) and
+            T_d G(z, c), in G's loss.
+        largest: Largest |d|, in units of the code; d is uniform and differs for each image.
+
+    Raises:
+        ValueError: If a weight is negative, `largest` is not positive, `transformations` is empty
+            or names a code that is not continuous.
     """
 
     transformations: dict[int, ImageTransformation]
@@ -54,12 +60,12 @@ class Equivariance(CodeTerm):
                 )
 
     def views(self, real: Tensor, fake: Tensor) -> tuple[View, ...]:
-        """Transform the first half of the real and of the generated images."""
+        """Return the first half of the real and of the generated images, transformed."""
         half = (len(real) + 1) // 2
         return self.transform(real[:half]), self.transform(fake[:half])
 
     def transform(self, images: Tensor) -> View:
-        """Transform each image by draws of its own: one amount a transformation."""
+        """Transform each image by amounts of its own, (images, transformations)."""
         draws = torch.rand(len(images), len(self.transformations), device=images.device)
         amounts = self.largest * (2 * draws - 1)
         transformed = images
@@ -89,9 +95,9 @@ class Equivariance(CodeTerm):
         return self.weight * loss
 
     def generator_loss(self, game: Game, latent: Tensor) -> Tensor | float:
-        """Return the weighted squared difference between G of changed codes and what it shall be.
+        """Return the weighted squared difference between G(z, c + d) and T_d G(z, c).
 
-        It looks at a quarter of the latents, whose codes change towards 0.
+        It uses a quarter of the latents, and changes their codes towards 0, within their range.
         """
         if self.generator_weight == 0:
             return 0.0
@@ -112,7 +118,7 @@ class Equivariance(CodeTerm):
         return self.generator_weight * loss
 
     def change(self, index: int, view: SeenView) -> Tensor | float:
-        """Return by how much a code's reading shall have risen, (views, 1), or 0."""
+        """Return by how much a code's reading must have risen, (views, 1), or 0."""
         assert view.amounts is not None
         if index not in self.transformations:
             return 0.0

@@ -16,13 +16,16 @@ from infogan.terms.term import CodeTerm, Game
 class HessianPenalty(CodeTerm):
     """Let each code change the image in a way that does not depend on the others.
 
-    Mutual information alone lets two codes number the cells of a table jointly: any permutation of
-    the cells has the same I(c; g). Here the mixed differences of G in two codes are driven to 0
-    (after the Hessian penalty of Peebles et al. 2020), so that the effects of the codes add. Every
-    step draws the two codes anew, and looks at a quarter of the latents.
+    Mutual information lets two codes number the cells of a table jointly: any permutation of the
+    cells has the same I(c; g). Here the mixed differences G(a, b) - G(a', b) - G(a, b') + G(a', b')
+    are driven to 0, so that the effects of the codes add (after the Hessian penalty of Peebles et
+    al. 2020). Every step draws two of the codes, and uses a quarter of the latents.
 
     Args:
-        weight: Weight of the penalty.
+        weight: Weight of the mean squared mixed difference of a pixel.
+
+    Raises:
+        ValueError: If the weight is negative, or there are fewer than two codes.
     """
 
     weight: float = 10.0
@@ -46,11 +49,11 @@ class HessianPenalty(CodeTerm):
 
     @staticmethod
     def cross(latents: LatentSpec, latent: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return the latents, and with one, the other and both of two codes drawn anew.
+        """Return (a, b), (a', b), (a, b') and (a', b'), (batch, dim) each, for two random codes.
 
         Args:
             latents: The layout of `latent`.
-            latent: The (z, c), (batch, dim).
+            latent: The (z, c) that hold a and b, (batch, dim).
         """
         noise, codes = latent[:, : latents.noise_dim], latents.split_codes(latent)
         drawn = [code.sample(len(latent), latent.device).to(latent) for code in latents.codes]
@@ -70,15 +73,19 @@ class HessianPenalty(CodeTerm):
 
 @dataclass(frozen=True)
 class OrthogonalJacobian(CodeTerm):
-    """Let any two continuous codes change different things in the image.
+    """Let any two continuous codes change the image in orthogonal directions.
 
     The squared cosine between the changes of G(z, c) by two codes is driven to 0 (orthogonal
-    Jacobian regularization, Wei et al., ICCV 2021, arXiv 2108.07668), on a quarter of the latents.
-    Mutual information cannot tell two codes from a rotation of them; this can.
+    Jacobian regularization, Wei et al., ICCV 2021, arXiv 2108.07668). Mutual information cannot
+    tell two codes from a rotation of them; this can. It uses a quarter of the latents.
 
     Args:
         weight: Weight of the mean squared cosine over the pairs of codes.
-        step: Change of a code, towards 0, over which the differences are taken.
+        step: Size of the finite difference, in units of the code, taken towards 0.
+
+    Raises:
+        ValueError: If the weight is negative, `step` is not positive, or there are fewer than two
+            continuous codes.
     """
 
     weight: float = 1.0

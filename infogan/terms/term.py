@@ -1,4 +1,4 @@
-"""What a further term of the losses is: plain settings, and hooks into the two updates."""
+"""The base class of further terms of the losses, and what its hooks get and return."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -11,11 +11,11 @@ from infogan.latents import LatentSpec
 
 
 class View(NamedTuple):
-    """Images that D's trunk shall see beside the batch, for the information term alone.
+    """More images for D's trunk, which only the information term uses.
 
     Attributes:
-        images: The images, (views, channels, side, side); D's augmentation comes on top.
-        amounts: What was done to each of them, in the term's own terms, (views, ...).
+        images: (views, channels, side, side) in [0, 1]; D's augmentation comes on top.
+        amounts: What was done to each image, (views, ...), in units that the term chooses.
     """
 
     images: Tensor
@@ -23,14 +23,19 @@ class View(NamedTuple):
 
 
 class SeenView(NamedTuple):
-    """A view after the trunk: its features, (views, features), and what was done to it."""
+    """A view after the trunk.
+
+    Attributes:
+        features: The trunk's features, (views, features).
+        amounts: Those of the `View`.
+    """
 
     features: Tensor
     amounts: Tensor | None = None
 
 
 class Game(Protocol):
-    """What a term may use of the GAN that it belongs to."""
+    """The part of the GAN that its terms may use."""
 
     latents: LatentSpec
     generator: Any
@@ -43,7 +48,7 @@ class Game(Protocol):
 
 
 class RealReadings:
-    """D's update as the terms see it: what Q reads from the real images is read once for all.
+    """Q's readings of the real images in D's update, computed once for all terms.
 
     Args:
         game: The GAN.
@@ -58,15 +63,18 @@ class RealReadings:
 
     @cached_property
     def parameters(self) -> tuple[Tensor, ...]:
-        """Return Q's posterior parameters of the real images by code."""
+        """Return Q's posterior parameters by code, (batch, code.num_parameters) each."""
         return self.game.read(self.features)
 
 
 class CodeTerm:
-    """A further term of the losses: it overrides the hooks that it needs.
+    """A further term of the losses; override the hooks that it needs.
 
-    A term holds plain values alone, so that a checkpoint can hold it. It neither synchronises with
-    the host nor copies to the device: a step must fit into a CUDA graph.
+    Make it a dataclass of plain values, so that a checkpoint can hold it. It must neither
+    synchronise with the host nor copy to the device: a step must fit into a CUDA graph.
+
+    Attributes:
+        num_views: Number of views that `views` returns.
     """
 
     num_views: ClassVar[int] = 0
@@ -77,16 +85,30 @@ class CodeTerm:
         torch.serialization.add_safe_globals([cls])
 
     def check(self, latents: LatentSpec) -> None:
-        """Raise ValueError, with the way out, where the term does not fit the codes."""
+        """Check that the term fits the codes.
+
+        Raises:
+            ValueError: If it does not; the message says what to change.
+        """
 
     def views(self, real: Tensor, fake: Tensor) -> tuple[View, ...]:
-        """Return `num_views` further views of D's real and generated images."""
+        """Return `num_views` views of D's images, (batch, channels, side, side) in [0, 1] each."""
         return ()
 
     def discriminator_loss(self, real: RealReadings, views: Sequence[SeenView]) -> Tensor | float:
-        """Return the weighted term of D's and Q's loss; views are those of `views`."""
+        """Return the weighted term of D's and Q's loss, a scalar.
+
+        Args:
+            real: What Q reads from the real images.
+            views: What the trunk made of the images of `views`, in their order.
+        """
         return 0.0
 
     def generator_loss(self, game: Game, latent: Tensor) -> Tensor | float:
-        """Return the weighted term of G's loss, for the latents of its update."""
+        """Return the weighted term of G's loss, a scalar.
+
+        Args:
+            game: The GAN.
+            latent: The (z, c) of G's update, (batch, dim).
+        """
         return 0.0
