@@ -5,7 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from infogan.commands.compare.page import comparison_page
-from infogan.commands.compare.table import as_text_table, measure_facts, run_labels, setting_facts
+from infogan.commands.compare.table import (
+    as_text_table,
+    measure_facts,
+    run_labels,
+    setting_facts,
+    without_details,
+)
 from infogan.commands.runs import find_runs, read_run
 from infogan.errors import ConfigurationError
 from infogan.files import write_file
@@ -39,7 +45,8 @@ def compare(
         )
     records = [read_run(folder) for folder in find_runs(runs, Path(save_dir))]
     lines = [*measure_facts(records), *setting_facts(records)]
-    print(as_text_table(run_labels(records), lines, shutil.get_terminal_size((100, 24)).columns))
+    shown, details = (lines, []) if out is None else without_details(lines)
+    print(as_text_table(run_labels(records), shown, shutil.get_terminal_size((100, 24)).columns))
     if out is not None:
         page = comparison_page(records)
         try:
@@ -48,4 +55,5 @@ def compare(
             raise ConfigurationError(
                 f"out={out} cannot be written ({error.strerror}); give another name with --out"
             ) from error
-        print(f"\npage  {out}", flush=True)
+        more = f", with {len(details)} correlations with shape" if details else ""
+        print(f"\npage  {out}{more}", flush=True)

@@ -10,7 +10,15 @@ from PIL import Image
 
 from infogan.commands.compare.chart import Series, chart, colour, dash
 from infogan.commands.compare.style import STYLE
-from infogan.commands.compare.table import Fact, as_number, measure_facts, run_labels, setting_facts
+from infogan.commands.compare.table import (
+    IN_DETAIL,
+    Fact,
+    as_number,
+    measure_facts,
+    run_labels,
+    setting_facts,
+    without_details,
+)
 from infogan.commands.runs import TESTED, Picture, RunRecord
 from infogan.errors import ConfigurationError
 
@@ -39,7 +47,7 @@ def comparison_page(runs: Sequence[RunRecord]) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{STYLE}{switches(len(runs), len(names))}</style>\n"
         f"</head>\n<body>\n<h1>{escape(title)}</h1>\n{legend(runs, labels)}\n"
-        f"<h2>How they ended</h2>\n{table(labels, measure_facts(runs))}\n"
+        f"<h2>How they ended</h2>\n{measures(labels, measure_facts(runs))}\n"
         f"<h2>Settings that differ</h2>\n{settings(labels, setting_facts(runs))}\n"
         f"<h2>Curves</h2>\n{curves(runs, labels, names)}\n"
         f"<h2>Pictures</h2>\n{pictures(runs, labels)}\n</body>\n</html>\n"
@@ -103,6 +111,17 @@ def table(labels: Sequence[str], lines: Sequence[Fact]) -> str:
     return f'<div class="wide"><table><tr><td></td>{head}</tr>{body}</table></div>'
 
 
+def measures(labels: Sequence[str], lines: Sequence[Fact]) -> str:
+    """Return how the runs ended as a table, and its details as another that opens on a click."""
+    shown, details = without_details(lines)
+    return table(labels, shown) + (folded(len(details), table(labels, details)) if details else "")
+
+
+def folded(number: int, content: str) -> str:
+    """Return details that open on a click."""
+    return f"<details><summary>{number} correlations with shape</summary>{content}</details>"
+
+
 def cell(fact: Fact, number: int) -> str:
     """Return one run's value of a fact."""
     text = escape(fact.values[number])
@@ -120,7 +139,11 @@ def curves(runs: Sequence[RunRecord], labels: Sequence[str], names: Sequence[str
     """Return a box for every log name, and every log name's chart."""
     if not names:
         return "<p>No run has logged a value yet.</p>"
-    boxes = [box(f"chart{i}", name, name in FIRST_CHARTS or i < 6) for i, name in enumerate(names)]
+    boxes: list[str] = []
+    details: list[str] = []
+    for i, name in enumerate(names):
+        part = details if IN_DETAIL in name else boxes
+        part.append(box(f"chart{i}", name, name in FIRST_CHARTS or i < 6))
     figures = []
     for i, name in enumerate(names):
         series = [
@@ -141,7 +164,8 @@ def curves(runs: Sequence[RunRecord], labels: Sequence[str], names: Sequence[str
         '<p class="note">Over the number of batches; in colour, the newest values. Of noisy curves '
         "the running mean is drawn boldly.</p>"
         f'<nav aria-label="curves">{"".join(boxes)}</nav>'
-        f'<div class="charts">{"".join(figures)}</div>'
+        + (folded(len(details), f"<nav>{''.join(details)}</nav>") if details else "")
+        + f'<div class="charts">{"".join(figures)}</div>'
     )
 
 

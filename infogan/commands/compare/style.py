@@ -15,6 +15,8 @@ nav label { display: inline-flex; align-items: center; gap: 6px; padding: 3px 10
 nav label:hover { border-color: #9aa5b4; }
 nav label:has(:checked) { background: #eef2f7; color: var(--ink); }
 nav label:has(:focus-visible) { outline: 2px solid #0072b2; }
+details { margin: 10px 0 14px; }
+summary { cursor: pointer; color: var(--soft); margin: 0 0 8px; }
 nav input { margin: 0; accent-color: #4b5a6d; }
 .legend { position: sticky; top: 0; z-index: 2; margin: 0 -28px; padding: 10px 28px;
   background: #fffffff2; border-bottom: 1px solid var(--line); }

@@ -11,6 +11,8 @@ from infogan.commands.runs import ACCURACY, Point, RunRecord
 MUTUAL_INFORMATION = "train/mi"
 # Values whose highest is the best; of others, such as losses, the table takes no side.
 HIGHER_IS_BETTER = ("accuracy", "nmi", "ari", "mig", "valid_share", "cells_covered")
+# Correlations of every code with every measure of shape: many, and for a closer look.
+IN_DETAIL = "/morpho_"
 GAP = 2
 
 
@@ -62,6 +64,12 @@ def _outcomes(runs: Sequence[RunRecord]) -> list[Fact]:
 def measure_facts(runs: Sequence[RunRecord]) -> list[Fact]:
     """Return how runs ended and what they reached."""
     return [*_outcomes(runs), *_measures(runs)]
+
+
+def without_details(lines: Sequence[Fact]) -> tuple[list[Fact], list[Fact]]:
+    """Return what is shown at once, and what only a closer look shows."""
+    shown = [fact for fact in lines if IN_DETAIL not in fact.name]
+    return shown, [fact for fact in lines if IN_DETAIL in fact.name]
 
 
 def _measures(runs: Sequence[RunRecord]) -> list[Fact]:

@@ -171,3 +171,22 @@ def test_a_picture_that_is_none_is_named(command: Command, make_run: Callable[..
     (grids / "uniform1.png").write_text("no picture")
     (error,) = command("compare", "a").errors
     assert "uniform1.png cannot be read as a picture" in error
+
+
+def test_correlations_with_shape_are_folded(
+    make_run: Callable[..., Path], command: Command
+) -> None:
+    names = [f"test/morpho_generative_uniform{i}_slant" for i in (1, 2)]
+    make_run("a/version_0", f"step,train/mi,test/fid,{','.join(names)}\n10,0.5,2,0.25,0.75\n")
+    outcome = command("compare", "a")
+    assert outcome.code == 0, outcome.err
+    assert "morpho" not in outcome.out and "last test/fid" in outcome.out
+    assert "page  compare.html, with 2 correlations with shape\n" in outcome.out
+    text = Path("compare.html").read_text()
+    assert len(Page(text).all("details")) == 2  # of the table, and of the boxes of curves
+    folded = "".join(re.findall("<details>.*?</details>", text))
+    outside = re.sub("<details>.*?</details>", "", text)
+    for name in names:
+        assert f"last {name}" in folded and f"last {name}" not in outside
+    assert "last test/fid" in outside and "last test/fid" not in folded
+    assert all(name in command("compare", "a", "--out=null").out for name in names)
