@@ -1,6 +1,7 @@
 """Shared fixtures: tiny modules, an in-memory loader, and shapes checked at run time."""
 
 import os
+import shutil
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -284,6 +285,26 @@ TINY = (
     "--morphometrics.num_end_images=0",
     "--wandb=disabled",
 )
+
+RUN = Path("runs/infogan_mnist/version_0")
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a tiny run on MNIST, trained once in each process of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("trained"))
+        patch.setenv("WANDB_MODE", "disabled")
+        patch.setenv("PL_GLOBAL_SEED", "0")
+        assert cli.main(["fit", "--config", "infogan_mnist.yaml", *TINY]) == 0
+        return RUN.absolute()
+
+
+@pytest.fixture
+def trained(command: Callable[..., Outcome], trained_run: Path) -> Callable[..., Path]:
+    """Return a function that puts a copy of the tiny run below the working directory."""
+    return lambda place=RUN: Path(shutil.copytree(trained_run, place))
+
 
 # What a test of a MNIST checkpoint takes to be quick, with a judge of its own.
 TINY_TEST = (

@@ -20,7 +20,7 @@ from infogan.errors import ConfigurationError
 from infogan.latents import BernoulliCode, CategoricalCode, LatentSpec, NormalCode, UniformCode
 from infogan.modules import GANModule, VanillaGANModule
 from infogan.modules.loading import open_gan
-from tests.conftest import TINY, Outcome
+from tests.conftest import Outcome
 from tests.support.small_gan import gan
 from tests.support.stripes import save_checkpoint
 
@@ -233,10 +233,12 @@ def test_wrong_numbers(
 
 
 def test_the_command_line_from_another_directory(
-    command: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    command: Callable[..., Outcome],
+    trained: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
-    assert command("fit", "--config", "infogan_mnist.yaml", *TINY).code == 0
-    checkpoint = str(tmp_path / "runs/infogan_mnist/version_0/checkpoints/last.ckpt")
+    checkpoint = str(trained().absolute() / "checkpoints/last.ckpt")
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     named = command("sample", "--ckpt_path", checkpoint, "--codes", "{0: 3, uniform1: -0.5}")

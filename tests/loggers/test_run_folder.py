@@ -40,13 +40,14 @@ def test_home_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.integration
-def test_without_loggers_a_run_still_has_a_folder(command: Callable[..., Outcome]) -> None:
-    for _ in range(2):
-        fit = command("fit", "--config", "infogan_mnist.yaml", *TINY, "--trainer.logger=false")
-        assert fit.code == 0, fit.err
-    runs = Path("runs/infogan_mnist")
-    assert {path.name for path in runs.iterdir()} == {"version_0", "version_1"}
-    for run in runs.iterdir():
-        assert (run / "config.yaml").is_file() and (run / "checkpoints/last.ckpt").is_file()
-        assert (run / "summary.json").is_file() and not (run / "metrics.csv").exists()
+def test_without_loggers_a_run_still_has_a_folder(
+    command: Callable[..., Outcome], trained: Callable[..., Path]
+) -> None:
+    before = trained()
+    fit = command("fit", "--config", "infogan_mnist.yaml", *TINY, "--trainer.logger=false")
+    assert fit.code == 0, fit.err
+    run = before.with_name("version_1")
+    assert set(run.parent.iterdir()) == {before, run}
+    assert (run / "config.yaml").is_file() and (run / "checkpoints/last.ckpt").is_file()
+    assert (run / "summary.json").is_file() and not (run / "metrics.csv").exists()
     assert [path.name for path in Path().iterdir()] == ["runs"]

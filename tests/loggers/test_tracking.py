@@ -84,6 +84,7 @@ def offline_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.xdist_group("offline run")
 def test_an_offline_run_holds_config_curves_and_grids(offline_run: Path) -> None:
     (run_file,) = offline_run.glob("runs/wandb/offline-run-*/run-*.wandb")
     found = by_type(run_file)
@@ -113,6 +114,7 @@ def test_an_offline_run_holds_config_curves_and_grids(offline_run: Path) -> None
         assert np.array_equal(np.asarray(Image.open(picture)), np.asarray(Image.open(path))), key
 
 
+@pytest.mark.xdist_group("offline run")
 def test_the_table_view_names_groups_and_sums_up_a_run(offline_run: Path) -> None:
     (run_file,) = offline_run.glob("runs/wandb/offline-run-*/run-*.wandb")
     found = by_type(run_file)
@@ -153,6 +155,7 @@ def resumed_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield Path.cwd()
 
 
+@pytest.mark.xdist_group("resumed run")
 def test_a_resumed_run_goes_on_in_the_same_run_without_a_step_twice(resumed_run: Path) -> None:
     files = sorted(resumed_run.glob("runs/wandb/offline-run-*/run-*.wandb"))
     assert len(files) == 2 and len({path.name for path in files}) == 1
@@ -165,6 +168,7 @@ def test_a_resumed_run_goes_on_in_the_same_run_without_a_step_twice(resumed_run:
         assert values == curve(resumed_run, name)
 
 
+@pytest.mark.xdist_group("resumed run")
 def test_tensorboard_is_one_line_and_shares_the_run_folder(resumed_run: Path) -> None:
     (folder,) = (resumed_run / "runs/infogan_mnist").iterdir()
     events = EventAccumulator(str(folder), {"images": 0, "scalars": 0}).Reload()
@@ -300,6 +304,8 @@ def test_wandb_need_not_be_installed(
 ) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)
     assert command("fit", "--config", "infogan_mnist.yaml", *TINY).code == 0
+    config = Path("runs/infogan_mnist/version_0/config.yaml").read_text()
+    assert "wandb: disabled\n" in config and not Path("runs/wandb").exists()
     small = [option for option in TINY if not option.startswith("--wandb")]
     monkeypatch.delenv("WANDB_MODE", raising=False)
     assert command("fit", "--config", "infogan_mnist.yaml", *small).code == 0

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from pytorch_lightning.callbacks import TQDMProgressBar
 from pytorch_lightning.strategies import StrategyRegistry
 
@@ -57,13 +58,13 @@ def test_home_is_expanded_on_the_command_line_and_in_yaml(
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_CACHE_HOME", os.environ.get("XDG_CACHE_HOME", str(Path.home())))
     Path("mine.yaml").write_text("save_dir: ~/from_yaml\n")
-    for argument in ("--config=mine.yaml", "--save_dir=~/from_option"):
-        outcome = command(*FIT[:3], argument, *FIT[3:])
-        assert outcome.code == 0, outcome.err
-    for folder in ("from_yaml", "from_option"):
-        run = tmp_path / "home" / folder / "infogan_mnist/version_0"
-        assert (run / "checkpoints/last.ckpt").is_file() and (run / "metrics.csv").is_file()
-        assert not Path("~").exists()
+    outcome = command(*FIT[:3], "--config=mine.yaml", *FIT[3:])
+    assert outcome.code == 0, outcome.err
+    run = tmp_path / "home/from_yaml/infogan_mnist/version_0"
+    assert (run / "checkpoints/last.ckpt").is_file() and (run / "metrics.csv").is_file()
+    printed = command(*FIT, "--save_dir=~/from_option", "--print_config")
+    assert yaml.safe_load(printed.out)["save_dir"] == str(tmp_path / "home/from_option")
+    assert not Path("~").exists()
 
 
 def test_home_is_expanded_at_any_depth(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,22 +39,12 @@ def test_the_device_that_trains_decides(
     assert native_precision(accelerator) == expected
 
 
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [([], "bf16-mixed"), (["--trainer.precision=32-true"], "32-true")],
-    ids=["by itself", "as given"],
-)
-def test_fit_trains_in_it_unless_the_config_says_otherwise(
-    given: list[str],
-    expected: str,
-    command: Command,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_fit_trains_as_the_config_says(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "infogan.commands.lightning.native_precision", lambda accelerator: "bf16-mixed"
     )
-    assert command(*FIT, *given).code == 0
-    assert json.loads(Path(RUN, "summary.json").read_text())["precision"] == expected
+    assert command(*FIT, "--trainer.precision=32-true").code == 0
+    assert json.loads(Path(RUN, "summary.json").read_text())["precision"] == "32-true"
 
 
 def test_the_saved_config_and_the_checkpoint_hold_it_and_a_test_in_another_says_so(
@@ -64,6 +54,7 @@ def test_the_saved_config_and_the_checkpoint_hold_it_and_a_test_in_another_says_
         "infogan.commands.lightning.native_precision", lambda accelerator: "bf16-mixed"
     )
     assert command(*FIT).code == 0
+    assert json.loads(Path(RUN, "summary.json").read_text())["precision"] == "bf16-mixed"
     assert yaml.safe_load(Path(RUN, "config.yaml").read_text())["trainer"]["precision"] == (
         "bf16-mixed"
     )

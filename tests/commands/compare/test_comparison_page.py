@@ -95,10 +95,10 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
 
-def test_two_trained_runs_are_compared(command: Command) -> None:
-    fit = ("fit", "--config", "infogan_mnist.yaml", *TINY)
-    assert command(*fit).code == 0
-    assert command(*fit, "--name=other<b>", "--model.init_args.mi_weight=0.5").code == 0
+def test_two_trained_runs_are_compared(command: Command, trained: Callable[..., Path]) -> None:
+    trained()
+    other = ("--name=other<b>", "--model.init_args.mi_weight=0.5")
+    assert command("fit", "--config", "infogan_mnist.yaml", *TINY, *other).code == 0
     outcome = command("compare", "infogan_mnist", "runs/other<b>/version_0")
     assert outcome.code == 0, outcome.err
     table = dict(re.findall(r"^(\S[^ ]*(?: \S+)?) {2,}(\S.*)$", outcome.out, flags=re.MULTILINE))

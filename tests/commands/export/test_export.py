@@ -22,7 +22,7 @@ from infogan.errors import ConfigurationError
 from infogan.latents import BernoulliCode, CategoricalCode, NormalCode, UniformCode
 from infogan.modules import GANModule, InfoGANModule
 from infogan.networks import ReferenceNetworks
-from tests.conftest import TINY, Outcome
+from tests.conftest import Outcome
 from tests.support.small_gan import gan
 from tests.support.stripes import save_checkpoint
 
@@ -215,10 +215,12 @@ def test_no_format_and_an_output_that_is_there(tmp_path: Path) -> None:
 
 
 def test_the_command_line_from_another_directory(
-    command: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    command: Callable[..., Outcome],
+    trained: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
-    assert command("fit", "--config", "infogan_mnist.yaml", *TINY).code == 0
-    checkpoint = str(tmp_path / "runs/infogan_mnist/version_0/checkpoints/last.ckpt")
+    checkpoint = str(trained().absolute() / "checkpoints/last.ckpt")
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     outcome = command("export", "--ckpt_path", checkpoint, "--formats=[safetensors]")
