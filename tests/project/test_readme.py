@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.report.data import Gaps, Studies
+from datamodules import MNISTDataModule, read_idx, write_idx
 from infogan.commands.runs import TEST_IMAGES
 from tests import ROOT
 from tests.conftest import TINY, TINY_TEST, Outcome
@@ -35,6 +36,16 @@ def test_the_two_commands_are_single_lines_that_set_up_everything() -> None:
     assert BLOCKS["test"].endswith(".venv/bin/python -m pytest -n 2 --dist loadgroup")
 
 
+def write_few_of_mnist(folder: str) -> None:
+    """Write the first of MNIST's images and labels, so that classifiers are scored in no time."""
+    mnist = MNISTDataModule()
+    mnist.prepare_data()
+    for name in ("images-idx3", "labels-idx1"):
+        for split, number in (("train", 500), ("t10k", 100)):
+            file = f"{split}-{name}-ubyte"
+            write_idx(Path(folder) / "MNIST/raw" / file, read_idx(mnist.raw_dir / file)[:number])
+
+
 def test_everyday_commands_run_in_their_order(command: Command) -> None:
     (main,) = verbs(BLOCKS["main"])
     assert command(*main, *TINY).code == 0
@@ -54,15 +65,18 @@ def test_everyday_commands_run_in_their_order(command: Command) -> None:
             small = ("--train_size=20", "--eval_size=10")
         elif arguments[0] == "augment":
             small = ("--labels_per_class=[1]", "--seeds=[0]", "--num_steps=2")
-            small += ("--images_per_category=2",)
+            small += ("--images_per_category=2", "--data.init_args.verify=false")
+            small += ("--data.init_args.data_dir=few",)
+            write_few_of_mnist("few")
         outcome = command(*arguments, *small)
         assert outcome.code == 0, (arguments, outcome.err)
 
 
-def test_own_pictures_train_and_a_model_is_taken_away(command: Command) -> None:
+def test_own_pictures_train_and_a_model_is_taken_away(
+    command: Command, trained: Callable[..., Path]
+) -> None:
     """The commands of the two sections, with pictures made here."""
-    (main,) = verbs(BLOCKS["main"])
-    assert command(*main, *TINY).code == 0
+    trained()
     own, away = (
         verbs(README.partition(f"## {title}")[2].partition("\n## ")[0])
         for title in ("Your own pictures", "Taking a model away")
@@ -77,9 +91,8 @@ def test_own_pictures_train_and_a_model_is_taken_away(command: Command) -> None:
     assert Path("export/model.json").is_file()
 
 
-def test_the_python_example_runs(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
-    (main,) = verbs(BLOCKS["main"])
-    assert command(*main, *TINY).code == 0
+def test_the_python_example_runs(trained: Callable[..., Path]) -> None:
+    trained()
     (example,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     names: dict[str, object] = {}
     exec(example, names)
