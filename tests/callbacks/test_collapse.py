@@ -14,7 +14,14 @@ from torch.optim import SGD, Adam, Optimizer
 from infogan.callbacks.collapse import CollapseStopping, Signs, probe, rms_std
 from infogan.callbacks.stopping import RunStoppedError
 from infogan.runtime.strategies import AlternatingDDPStrategy
-from tests.support.small_gan import Script, bars, fit, gan, run_on_two_ranks
+from tests.support.small_gan import (
+    Script,
+    bars,
+    fit,
+    gan,
+    let_discriminator_win,
+    run_on_two_ranks,
+)
 
 HEALTHY = Signs(
     d_real=0.7,
@@ -252,7 +259,7 @@ def test_a_healthy_run_does_not_stop() -> None:
 
 @pytest.mark.integration
 def test_two_ranks_judge_by_their_mean_and_stop_together(tmp_path: Path) -> None:
-    first, second = run_on_two_ranks("let_discriminator_win", tmp_path)
+    first, second = run_on_two_ranks(let_discriminator_win, tmp_path)
     assert first == second
     assert first[0] == 3
     assert first[1].startswith("run stopped at step 6 (discriminator_won): d_fake / d_real = 0 <")

@@ -19,6 +19,7 @@ from tests.support.small_gan import (
     Poisoned,
     bars,
     fit,
+    meet_nan_on_second_rank,
     run_on_two_ranks,
     saver,
 )
@@ -65,7 +66,7 @@ def test_the_losses_that_the_module_records_are_named() -> None:
 
 @pytest.mark.parametrize("clip_norm", [None, 1.0])
 @pytest.mark.parametrize("poison", [NAN, INFINITY])
-@pytest.mark.parametrize("name", ["discriminator.trunk.conv1.weight", "generator.dense.0.weight"])
+@pytest.mark.parametrize("name", ["discriminator.trunk.layers.1.weight", "generator.0.weight"])
 def test_a_bad_gradient_is_named(name: str, poison: float, clip_norm: float | None) -> None:
     module = Poisoned(gradient_clip_norm=clip_norm)
     module.poison_gradient(name, poison)
@@ -79,7 +80,7 @@ def test_a_bad_gradient_is_named(name: str, poison: float, clip_norm: float | No
 def test_large_finite_gradients_do_not_stop() -> None:
     module = Poisoned()
     # Its square, and so the total norm, is infinite in float32.
-    module.poison_gradient("generator.dense.0.weight", 1e30)
+    module.poison_gradient("generator.0.weight", 1e30)
     assert fit(module, NonFiniteStopping()).global_step == 8
 
 
@@ -104,14 +105,14 @@ class TestGradientScaler:
 
     def test_an_infinite_gradient_is_skipped(self) -> None:
         module = Poisoned()
-        module.poison_gradient("generator.dense.0.weight", INFINITY)
+        module.poison_gradient("generator.0.weight", INFINITY)
         assert self.fit(module, scale=1024.0).get_scale() == 512.0
         assert all(value.isfinite().all() for value in module.parameters())
 
     def test_an_infinite_gradient_stops_once_scaling_cannot_be_its_cause(self) -> None:
         module = Poisoned()
-        module.poison_gradient("generator.dense.0.weight", INFINITY)
-        with pytest.raises(RunStoppedError, match="infinity in the gradient of generator.dense.0"):
+        module.poison_gradient("generator.0.weight", INFINITY)
+        with pytest.raises(RunStoppedError, match="infinity in the gradient of generator.0"):
             self.fit(module, scale=0.5)
 
     def test_a_bad_loss_stops(self) -> None:
@@ -167,7 +168,7 @@ def test_a_debugging_run_stops_too() -> None:
 
 @pytest.mark.integration
 def test_two_ranks_stop_in_the_same_batch(tmp_path: Path) -> None:
-    first, second = run_on_two_ranks("meet_nan_on_second_rank", tmp_path)
+    first, second = run_on_two_ranks(meet_nan_on_second_rank, tmp_path)
     assert first == second
     assert first[0] == 3
     assert first[1] == (

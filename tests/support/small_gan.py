@@ -1,8 +1,7 @@
-"""A GAN that trains in milliseconds a batch, made to go wrong; as a program, on two ranks."""
+"""The small GAN, made to go wrong; in this process, and on two ranks."""
 
 import os
 import socket
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +19,7 @@ from infogan.callbacks.stopping import RunStoppedError
 from infogan.latents import CategoricalCode
 from infogan.modules.gan import GANModule, VanillaGANModule
 from infogan.modules.infogan import InfoGANModule
-from tests import ROOT
+from tests.support.resumable import SmallNetworks, start
 
 NAN, INFINITY = float("nan"), float("inf")
 BATCH_SIZE = 16
@@ -64,7 +63,8 @@ class Poisoned(InfoGANModule):
     """Add a poison to the loss of one network, in one batch of one rank."""
 
     def __init__(self, network: str = "", poison: float = NAN, rank: int = 0, **kwargs: Any):
-        super().__init__(codes=[CategoricalCode(4)], noise_dim=4, image_size=8, **kwargs)
+        small: dict[str, Any] = {"image_size": 8, "networks": SmallNetworks(noisy=False)}
+        super().__init__(codes=[CategoricalCode(4)], noise_dim=4, **small, **kwargs)
         self.poison, self.poisoned_network, self.poisoned_rank = poison, network, rank
         self.before: dict[str, Tensor] = {}
 
@@ -101,9 +101,10 @@ class Poisoned(InfoGANModule):
 
 
 def gan(**kwargs: Any) -> VanillaGANModule:
-    """Return a small GAN."""
+    """Return a small GAN without codes."""
     torch.manual_seed(0)
-    return VanillaGANModule(codes=[], noise_dim=8, image_size=8, **kwargs)
+    networks = SmallNetworks(noisy=False)
+    return VanillaGANModule([], noise_dim=8, image_size=8, **{"networks": networks, **kwargs})
 
 
 class Script(pl.Callback):
@@ -128,30 +129,30 @@ def saver(folder: Path) -> ModelCheckpoint:
 # ---- two processes -----------------------------------------------------------------------------
 
 
-def run_on_two_ranks(scenario: str, folder: Path) -> list[tuple[int, str]]:
-    """Run this file on two ranks; return each one's exit code and last line."""
+def run_on_two_ranks(scenario: Callable[[Path], None], folder: Path) -> list[tuple[int, str]]:
+    """Run a scenario on two forked ranks; return each one's exit code and why it stopped."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    root = ROOT
-    environment = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, __file__, scenario, folder],
-            env={**environment, "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
+    reasons = [folder / f"stopped{rank}" for rank in range(2)]
+
+    def run(rank: int) -> None:
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        os.environ["LOCAL_RANK"] = str(rank)
+        try:
+            scenario(folder)
+        except RunStoppedError as stopped:
+            reasons[rank].write_text(str(stopped))
+            sys.exit(3)
+
+    ranks = [start(run, rank) for rank in range(2)]
     try:
-        outputs = [rank.communicate(timeout=240)[0] for rank in ranks]
+        for process in ranks:
+            process.join(240)
     finally:
-        for rank in ranks:
-            rank.kill()
-    ends = [output.strip().rpartition("\n")[2] for output in outputs]
-    return [(rank.returncode, end) for rank, end in zip(ranks, ends, strict=True)]
+        for process in ranks:
+            process.kill()
+    return [(r.exitcode or 0, why.read_text()) for r, why in zip(ranks, reasons, strict=True)]
 
 
 def meet_nan_on_second_rank(folder: Path) -> None:
@@ -171,10 +172,3 @@ def let_discriminator_win(folder: Path) -> None:
 
 
 TWO_RANKS: dict[str, Any] = {"strategy": "ddp_find_unused_parameters_true", "devices": 2}
-
-if __name__ == "__main__":
-    try:
-        globals()[sys.argv[1]](Path(sys.argv[2]))
-    except RunStoppedError as stopped:
-        print(stopped)
-        sys.exit(3)

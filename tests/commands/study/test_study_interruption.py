@@ -18,7 +18,7 @@ from infogan.commands.study.records import MemberFolder
 from infogan.commands.study.table import TIMES
 from infogan.locks import Lock, LockedError
 from tests import ROOT
-from tests.support import study_program
+from tests.support import resumable, study_program
 from tests.support.studies import TABLE, Command, diary, lasting, table, wait_for
 
 pytestmark = pytest.mark.integration
@@ -205,11 +205,11 @@ def test_a_real_study_killed_in_a_member_ends_in_the_same_table(
     assert command("test", "--ckpt_path", str(checkpoint)).code == 0
     undisturbed = whole.record_end("real")
 
-    program = [sys.executable, str(ROOT / "cli.py"), "study", str(path)]
     run = Path("runs/real/infogan_line_seed1/version_0")
-    with subprocess.Popen(program, stdout=subprocess.DEVNULL) as runner:
-        wait_for((run / "checkpoints/last.ckpt").is_file)
-        runner.kill()
+    runner = resumable.start(command, "study", str(path))
+    wait_for((run / "checkpoints/last.ckpt").is_file)
+    runner.kill()
+    runner.join()
     assert not (run / "summary.json").exists()
     assert not Path("benchmarks").exists()
     assert command("study", str(path)).code == 0
