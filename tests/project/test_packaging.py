@@ -15,7 +15,8 @@ from infogan import __version__
 from tests import ROOT
 from tests.conftest import TINY
 
-pytestmark = pytest.mark.integration
+# One worker builds the wheel for all.
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("wheel")]
 
 SOURCES = ("infogan", "datamodules", "configs", "studies", "pyproject.toml", "setup.py")
 PAGES = ("README.md", "LICENSE")
