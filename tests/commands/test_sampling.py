@@ -288,10 +288,10 @@ def test_a_class_of_the_users_own_is_found_in_the_working_directory(
         "_instantiator": "pytorch_lightning.cli.instantiate_module",
     }
     torch.save({**saved, "hyper_parameters": arguments}, "own.ckpt")
-    for verb in ("sample", "export"):
+    for verb, options in (("sample", ()), ("export", ("--formats=[safetensors]",))):
         # As in a process of its own, that has not imported the class.
         sys.modules.pop("own_gan")
-        done = command(verb, "--ckpt_path=own.ckpt", f"--output={verb}")
+        done = command(verb, "--ckpt_path=own.ckpt", f"--output={verb}", *options)
         assert done.code == 0, done.err
     sys.modules.pop("own_gan")
     Path("own_gan.py").rename("elsewhere.py")

@@ -41,6 +41,7 @@ def globals_of_the_process() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("arguments", [FIT, ("fit", "--config=infogan_mnist.yaml", "--nonsense=1")])
+@pytest.mark.integration
 def test_a_run_leaves_the_process_as_it_found_it(
     arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
