@@ -10,7 +10,7 @@ import torch
 from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor
 
-from datamodules.errors import DataError
+from datamodules.errors import DataError, check_at_least
 from datamodules.factors import Factor
 from datamodules.loader import Batch, BatchLoader, BatchSource, JoinedSource, TensorSource
 
@@ -56,11 +56,8 @@ class ImageDataModule(pl.LightningDataModule):
         predict_split: PredictSplit = "test",
     ) -> None:
         super().__init__()
-        for name, size in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
-            if size < 1:
-                raise ValueError(f"{name}={size} must be at least 1; choose a number such as 128")
-        if seed is not None and seed < 0:
-            raise ValueError(f"seed={seed} must not be negative; use 0 or more, or null")
+        check_at_least(1, batch_size=batch_size, eval_batch_size=eval_batch_size)
+        check_at_least(0, seed=seed or 0)
         if predict_split not in get_args(PredictSplit):
             choices = ", ".join(get_args(PredictSplit))
             raise ValueError(f"predict_split={predict_split!r} is unknown; choose from {choices}")

@@ -3,15 +3,15 @@
 import hashlib
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor
 
-from datamodules.base import ImageDataModule, PredictSplit, Split
+from datamodules.base import ImageDataModule, Split
 from datamodules.deep_pictures import deepest
-from datamodules.errors import DataError
+from datamodules.errors import DataError, check_at_least
 from datamodules.factors import Factor
 from datamodules.image_files import (
     FORMATS,
@@ -53,13 +53,8 @@ class ImageFolderDataModule(ImageDataModule):
         val_share: Share of the files that is held out for validation, at least two files; 0 for no
             validation.
         split_seed: Fixes which files are held out, so that runs with other seeds are comparable.
-        batch_size: Training images a batch and process; the paper's is 128.
-        eval_batch_size: Images a batch and process in validation, test and prediction.
-        drop_last: Whether training leaves out a last, smaller batch.
-        seed: Fixes the order of the training images; null uses `seed_everything`'s, else 0.
-        labelled: Whether training delivers the classes too, for a classifier; a GAN needs none.
         test_share: Share of the files that is held out for test, at least two files; 0 for no test.
-        predict_split: Images that `predict` reads: `train`, `val`, `test` or `all` of them.
+        **kwargs: See ImageDataModule.
 
     Raises:
         DataError: If the folder holds no pictures, or files cannot be read and that is refused.
@@ -78,15 +73,10 @@ class ImageFolderDataModule(ImageDataModule):
         corrupt_files: Literal["skip", "refuse"] = "skip",
         val_share: float = 0.1,
         split_seed: int = 0,
-        batch_size: int = 128,
-        eval_batch_size: int = 1000,
-        drop_last: bool = True,
-        seed: int | None = None,
-        labelled: bool = False,
         test_share: float = 0.1,
-        predict_split: PredictSplit = "test",
+        **kwargs: Any,
     ) -> None:
-        super().__init__(batch_size, eval_batch_size, drop_last, seed, labelled, predict_split)
+        super().__init__(**kwargs)
         if image_size < 4 or image_size % 4:
             raise ValueError(
                 f"image_size={image_size} must be a positive multiple of 4, such as 32 or 64"
@@ -99,8 +89,7 @@ class ImageFolderDataModule(ImageDataModule):
                 f"val_share={val_share} and test_share={test_share} leave nothing to train on;"
                 " lower them"
             )
-        if split_seed < 0:
-            raise ValueError(f"split_seed={split_seed} must not be negative; use 0 or more")
+        check_at_least(0, split_seed=split_seed)
         for name, value, choices in (
             ("image_channels", image_channels, (1, 3)),
             ("resize", resize, get_args(Resize)),
@@ -119,7 +108,7 @@ class ImageFolderDataModule(ImageDataModule):
         self.split_seed = split_seed
         self.listing = list_pictures(self.folder)
         self.factors = self._class_factor()
-        if labelled and not self.factors:
+        if self.labelled and not self.factors:
             raise DataError(
                 f"labelled=true, but data_dir={self.folder} has no classes; sort its pictures into"
                 " a sub-folder a class, or set labelled to false"

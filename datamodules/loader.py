@@ -9,7 +9,7 @@ import torch
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor, distributed
 
-from datamodules.errors import DataError
+from datamodules.errors import DataError, check_at_least
 
 Batch = Tensor | tuple[Tensor, Tensor]
 
@@ -137,10 +137,8 @@ class BatchLoader:
     def __init__(
         self, source: BatchSource, batch_size: int, *, shuffle: bool, drop_last: bool, seed: int
     ) -> None:
-        if batch_size < 1:
-            raise ValueError(f"batch_size={batch_size} must be at least 1; 128 is the paper's")
-        if seed < 0:
-            raise ValueError(f"seed={seed} must not be negative; use any integer from 0 on")
+        check_at_least(1, batch_size=batch_size)
+        check_at_least(0, seed=seed)
         if len(source) == 0:
             raise ValueError(f"source={type(source).__name__} holds no images; give at least one")
         self.source = source

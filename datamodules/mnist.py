@@ -3,13 +3,14 @@
 import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from datamodules.base import ImageDataModule, PredictSplit
-from datamodules.errors import DataError
+from datamodules.base import ImageDataModule
+from datamodules.errors import DataError, check_at_least
 from datamodules.factors import Factor
 from datamodules.idx import read_idx, read_idx_shape
 from datamodules.loader import TensorSource
@@ -27,17 +28,12 @@ class MNISTDataModule(ImageDataModule):
     Args:
         data_dir: Folder that holds, or will hold, MNIST/raw/train-images-idx3-ubyte and so on
             (.gz also works), as torchvision lays them out; null is a folder in the user's cache.
-        batch_size: Training images a batch and process; the paper's is 128.
-        eval_batch_size: Images a batch and process in validation, test and prediction.
-        drop_last: Whether training leaves out a last, smaller batch.
-        seed: Fixes the order of the training images; null uses `seed_everything`'s, else 0.
         download: Whether to fetch files that are missing or damaged.
         verify: Whether the files must be the published ones, by their MD5s; turn it off to read
             other data in the same format, such as BasicProp written by `render`.
-        labelled: Whether training delivers the labels too, for a classifier; a GAN needs none.
         val_size: Training images that are held out for validation, equally many a class; null is a
             twelfth, 5,000 of MNIST's 60,000. With 0 all are trained on and nothing validates.
-        predict_split: Images that `predict` reads: `train`, `val`, `test` or `all` of them.
+        **kwargs: See ImageDataModule.
 
     Raises:
         DataError: If the files are missing, damaged or disagree, or `val_size` leaves nothing to
@@ -53,19 +49,13 @@ class MNISTDataModule(ImageDataModule):
     def __init__(
         self,
         data_dir: str | None = None,
-        batch_size: int = 128,
-        eval_batch_size: int = 1000,
-        drop_last: bool = True,
-        seed: int | None = None,
         download: bool = True,
         verify: bool = True,
-        labelled: bool = False,
         val_size: int | None = None,
-        predict_split: PredictSplit = "test",
+        **kwargs: Any,
     ) -> None:
-        super().__init__(batch_size, eval_batch_size, drop_last, seed, labelled, predict_split)
-        if val_size is not None and val_size < 0:
-            raise ValueError(f"val_size={val_size} must not be negative; use 0 or more, or null")
+        super().__init__(**kwargs)
+        check_at_least(0, val_size=val_size or 0)
         self.val_size = val_size
         folder = _cache_dir() if data_dir is None else Path(data_dir).expanduser()
         self.raw_dir = folder / self.name / "raw"

@@ -1,14 +1,16 @@
 """BasicPropDataModule: BasicProp rendered in memory, without files."""
 
 import hashlib
+from typing import Any
 
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from datamodules.base import ImageDataModule, PredictSplit
+from datamodules.base import ImageDataModule
 from datamodules.basicprop.geometry import Noise
 from datamodules.basicprop.sources import RenderSource, Split, fixed_set
 from datamodules.basicprop.variants import VariantName, get_variant
+from datamodules.errors import check_at_least
 from datamodules.loader import BatchSource, TensorSource
 
 _PROBE_SIZE = 1000
@@ -38,14 +40,8 @@ class BasicPropDataModule(ImageDataModule):
         eval_size: Images in the test set; the authors' number is 10,000.
         data_seed: Fixes the validation and test sets and the fixed training set, so that runs with
             other seeds see the same data.
-        batch_size: Training images a batch and process; the paper's is 128.
-        eval_batch_size: Images a batch and process in validation, test and prediction.
-        drop_last: Whether training leaves out a last, smaller batch.
-        seed: Fixes the order of the training images and, on the fly, the images; null uses
-            `seed_everything`'s, else 0.
-        labelled: Whether training delivers the factors too, for a classifier; a GAN needs none.
         val_size: Images in the validation set; 0 for no validation.
-        predict_split: Images that `predict` reads: `train`, `val`, `test` or `all` of them.
+        **kwargs: See ImageDataModule; on the fly `seed` fixes the images, too.
 
     Raises:
         ValueError: If the variant is unknown, a size is too small or a seed negative.
@@ -61,26 +57,17 @@ class BasicPropDataModule(ImageDataModule):
         train_size: int = 100_000,
         eval_size: int = 10_000,
         data_seed: int = 0,
-        batch_size: int = 128,
-        eval_batch_size: int = 1000,
-        drop_last: bool = True,
-        seed: int | None = None,
-        labelled: bool = False,
         val_size: int = 5_000,
-        predict_split: PredictSplit = "test",
+        **kwargs: Any,
     ) -> None:
-        super().__init__(batch_size, eval_batch_size, drop_last, seed, labelled, predict_split)
-        if on_the_fly and predict_split in ("train", "all"):
+        super().__init__(**kwargs)
+        if on_the_fly and self.predict_split in ("train", "all"):
             raise ValueError(
-                f"predict_split={predict_split} with on_the_fly=true: there is no training set to"
-                " read, as no image comes twice; choose val or test"
+                f"predict_split={self.predict_split} with on_the_fly=true: there is no training"
+                " set to read, as no image comes twice; choose val or test"
             )
-        for name, size in (("train_size", train_size), ("eval_size", eval_size)):
-            if size < 1:
-                raise ValueError(f"{name}={size} must be at least 1; choose a number such as 10000")
-        for name, number in (("data_seed", data_seed), ("val_size", val_size)):
-            if number < 0:
-                raise ValueError(f"{name}={number} must not be negative; use 0 or more")
+        check_at_least(1, train_size=train_size, eval_size=eval_size)
+        check_at_least(0, data_seed=data_seed, val_size=val_size)
         self.variant_spec = get_variant(variant, continuous)
         self.factors = self.variant_spec.factors
         self.image_shape = self.variant_spec.image_shape

@@ -14,7 +14,7 @@ from datamodules.basicprop.geometry import Noise
 from datamodules.basicprop.sources import Split, fixed_set
 from datamodules.basicprop.variant import Variant
 from datamodules.basicprop.variants import VariantName, get_variant
-from datamodules.errors import DataError
+from datamodules.errors import DataError, check_at_least
 from datamodules.idx import write_atomically, write_idx
 
 _PREFIXES: dict[Split, str] = {"train": "train", "test": "t10k"}
@@ -56,8 +56,8 @@ def render(
         ValueError: If the variant is unknown, a size is below 1 or the seed negative.
         DataError: If a file exists already or cannot be written.
     """
-    _check_at_least(1, train_size=train_size, eval_size=eval_size)
-    _check_at_least(0, seed=seed)
+    check_at_least(1, train_size=train_size, eval_size=eval_size)
+    check_at_least(0, seed=seed)
     spec = get_variant(variant, continuous)
     noise = Noise(foreground_noise, background_noise)
     file_format = _FORMATS[spec.num_channels]
@@ -81,12 +81,6 @@ def render(
         f" ({file_format.explanation})."
     )
     return written
-
-
-def _check_at_least(least: int, **arguments: int) -> None:
-    for name, value in arguments.items():
-        if value < least:
-            raise DataError(f"{name}={value} must be at least {least}; choose a larger one")
 
 
 def _describe(spec: Variant, noise: Noise, settings: dict[str, int]) -> bytes:

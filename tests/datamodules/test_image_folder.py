@@ -224,7 +224,7 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
         ({"val_share": -0.1}, "val_share=-0.1 must be 0 or more and below 1"),
         ({"val_share": 1.0}, "val_share=1.0"),
         ({"val_share": 0.5, "test_share": 0.5}, "test_share=0.5 leave nothing to train on"),
-        ({"split_seed": -1}, "split_seed=-1 must not be negative"),
+        ({"split_seed": -1}, "split_seed=-1 must be at least 0"),
         ({"image_channels": 2}, "image_channels=2 must be 1 or 3"),
         ({"resize": "fill"}, "resize=fill must be crop or pad or stretch"),
         ({"batch_size": 0}, "batch_size=0"),

@@ -157,7 +157,7 @@ def test_evaluation_counts_no_image_twice(
     ("changes", "message"),
     [
         ({"batch_size": 0}, "batch_size=0 must be at least 1"),
-        ({"seed": -1}, "seed=-1 must not be negative"),
+        ({"seed": -1}, "seed=-1 must be at least 0"),
         ({"source": NumberedSource(0)}, "holds no images"),
         ({"batch_size": 24}, "batch_size=24 on 1 rank.* of 23 images; lower batch_size or set dr"),
     ],

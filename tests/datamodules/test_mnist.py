@@ -165,7 +165,7 @@ def test_overfitting_sees_the_same_batches_again() -> None:
     [
         ({"batch_size": 0}, "batch_size=0 must be at least 1"),
         ({"eval_batch_size": 0}, "eval_batch_size=0 must be at least 1"),
-        ({"seed": -1}, "seed=-1 must not be negative"),
+        ({"seed": -1}, "seed=-1 must be at least 0"),
     ],
 )
 def test_wrong_arguments_are_refused(arguments: dict[str, Any], message: str) -> None:
