@@ -11,8 +11,7 @@ import numpy as np
 import torch
 
 from datamodules import MNISTDataModule
-from infogan.commands.study.table import as_csv
-from infogan.files import Row, read_rows, write_file
+from infogan.files import Row, as_csv, read_rows, write_file
 from infogan.metrics.morphometrics import MEASURES, morphometrics
 
 COLUMNS = ("measure", "images", "correlation", "median_error", "published_sd")

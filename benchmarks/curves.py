@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from infogan.commands.runs import RunRecord
-from infogan.commands.study.table import CURVES, as_csv, thinned
+from infogan.commands.study.table import CURVES, thinned
 from infogan.files import write_file
 
 

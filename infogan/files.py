@@ -1,11 +1,13 @@
 """Files on the local disk: where the project's own lie, and writes that a kill cannot damage."""
 
 import csv
+import io
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 # The folder that the package lies in: a checkout, or the one of installed packages.
 ROOT = Path(__file__).resolve().parent.parent
@@ -92,3 +94,12 @@ def read_rows(path: Path) -> list[Row]:
     # A process that is at work may have written a part of its last line.
     lines = text[: text.rfind("\n") + 1].splitlines()
     return [{name: cell for name, cell in row.items() if cell} for row in csv.DictReader(lines)]
+
+
+def as_csv(rows: Iterable[Mapping[str, Any]], names: Sequence[str]) -> str:
+    """Return rows as the text of a CSV file."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

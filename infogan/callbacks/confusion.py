@@ -4,9 +4,10 @@ import numpy as np
 import pytorch_lightning as pl
 
 from infogan.data import DataFactor
+from infogan.errors import check_at_least
 from infogan.latents import code_names
 from infogan.loggers import log_picture
-from infogan.loggers.paths import run_folder
+from infogan.loggers.reach import run_folder
 from infogan.metrics.codes import class_order
 from infogan.modules.infogan import InfoGANModule
 from infogan.pictures.grids import save_png
@@ -25,8 +26,7 @@ class ConfusionMatrix(pl.Callback):
     """
 
     def __init__(self, cell: int = 44) -> None:
-        if cell < 0:
-            raise ValueError(f"cell must be 0 (off) or more, got {cell}")
+        check_at_least(cell=(cell, 0))
         self.cell = cell
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -6,6 +6,7 @@ import pytorch_lightning as pl
 
 from infogan.callbacks.information import described_factors, save_information
 from infogan.data import Evaluated
+from infogan.errors import check_at_least
 from infogan.metrics.factors import FactorScores
 from infogan.modules.infogan import InfoGANModule
 
@@ -23,8 +24,7 @@ class Disentanglement(pl.Callback):
     """
 
     def __init__(self, only_mig: bool = False, cell: int = 60) -> None:
-        if cell < 0:
-            raise ValueError(f"cell must be 0 (no picture) or more, got {cell}")
+        check_at_least(cell=(cell, 0))
         self.only_mig = only_mig
         self.cell = cell
         self.scores: FactorScores | None = None

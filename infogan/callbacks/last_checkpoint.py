@@ -11,7 +11,7 @@ from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import distributed
 
-from infogan.loggers.paths import run_folder
+from infogan.loggers.reach import run_folder
 from infogan.runtime.checkpoints import keep_as_previous
 from infogan.runtime.signals import RunInterruptedError, SignalFlag
 from infogan.runtime.slurm import is_to_be_requeued, requeue, slurm_job

@@ -1,6 +1,5 @@
 """Is the encoder a classifier? Q beside k-means, a linear probe and supervision, in a test."""
 
-import csv
 import statistics
 from dataclasses import replace
 from pathlib import Path
@@ -13,13 +12,15 @@ from torchmetrics.aggregation import CatMetric
 
 from infogan.callbacks.judging import factor_to_judge, ready_judge
 from infogan.data import data_of
-from infogan.files import replacing
+from infogan.errors import check_at_least
+from infogan.files import as_csv, write_file
 from infogan.judge import Judge, JudgedFactor, JudgeRecipe
 from infogan.judge.training import LabelledData, labelled_training_images
 from infogan.metrics.probe import kmeans_accuracy, linear_probe_accuracy
 from infogan.modules.gan import GANModule
 
 BATCH_SIZE = 1000
+COLUMNS = ("method", "seed", "accuracy")  # of probe.csv
 
 
 class EncoderProbe(pl.Callback):
@@ -51,10 +52,7 @@ class EncoderProbe(pl.Callback):
         recipe: JudgeRecipe | None = None,
         judge_folder: Path | None = None,
     ) -> None:
-        if num_seeds < 0:
-            raise ValueError(f"num_seeds must be 0 (off) or more, got {num_seeds}")
-        if num_train < 1:
-            raise ValueError(f"num_train must be at least 1, got {num_train}")
+        check_at_least(num_seeds=(num_seeds, 0), num_train=(num_train, 1))
         self.num_seeds = num_seeds
         self.num_train = num_train
         self.supervised = supervised
@@ -98,18 +96,18 @@ class EncoderProbe(pl.Callback):
         training = labelled_training_images(data_of(trainer).datamodule, self.factor)
         images, features = self.images.compute(), self.features.compute().cpu()
         labels = self.labels.compute().long().cpu()
-        rows = []
+        rows: list[dict[str, Any]] = []
         for seed in range(self.num_seeds):
             accuracies = self.unsupervised(pl_module, training, images, features, labels, seed)
             if self.classifiers:
                 accuracies["supervised"] = accuracy_of(self.classifiers[seed], images.cpu(), labels)
-            rows += [(method, seed, accuracy) for method, accuracy in accuracies.items()]
-        for method in dict.fromkeys(method for method, *_ in rows):
-            mean = statistics.mean(accuracy for name, _, accuracy in rows if name == method)
+            rows += [dict(zip(COLUMNS, (m, seed, a), strict=True)) for m, a in accuracies.items()]
+        for method in dict.fromkeys(row["method"] for row in rows):
+            mean = statistics.mean(row["accuracy"] for row in rows if row["method"] == method)
             pl_module.log(f"test/probe_{method}", mean)
         folder = trainer.log_dir  # asks all processes
         if folder is not None and trainer.is_global_zero:
-            write_rows(Path(folder) / "probe.csv", rows)
+            write_file(Path(folder) / "probe.csv", as_csv(rows, COLUMNS))
 
     def unsupervised(
         self,
@@ -154,11 +152,3 @@ def accuracy_of(classifier: Judge, images: Tensor, labels: Tensor) -> float:
     """Return a classifier's accuracy, in [0, 1]."""
     classes = torch.cat([classifier.judge(part)[1] for part in images.split(BATCH_SIZE)])
     return float((classes == labels).float().mean())
-
-
-def write_rows(path: Path, rows: list[tuple[str, int, float]]) -> None:
-    """Write the accuracy of each method and seed as a CSV."""
-    with replacing(path) as part, part.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("method", "seed", "accuracy"))
-        writer.writerows(rows)

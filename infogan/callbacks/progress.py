@@ -16,7 +16,7 @@ from torch import Tensor
 from infogan.data import data_of
 from infogan.files import write_file
 from infogan.loggers import log_summary
-from infogan.loggers.paths import run_folder
+from infogan.loggers.reach import run_folder
 from infogan.version import program
 
 SHOWN = {

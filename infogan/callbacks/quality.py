@@ -11,7 +11,7 @@ from torchmetrics.aggregation import CatMetric
 
 from infogan.callbacks.generation import fixed_latents, generated
 from infogan.callbacks.judging import factor_to_judge, ready_judge
-from infogan.errors import ConfigurationError
+from infogan.errors import ConfigurationError, check_at_least
 from infogan.judge import Judge, JudgedFactor, JudgeRecipe
 from infogan.metrics.consistency import SelfConsistency, class_agreement
 from infogan.metrics.matching import name_categories
@@ -56,11 +56,11 @@ class SampleQuality(pl.Callback):
         judge: JudgeRecipe | None = None,
         judge_folder: Path | None = None,
     ) -> None:
-        if num_images < 0:
-            raise ValueError(f"num_images must be 0 (off) or more, got {num_images}")
-        for name, value in (("batch_size", batch_size), ("num_neighbors", num_neighbors)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        check_at_least(
+            num_images=(num_images, 0),
+            batch_size=(batch_size, 1),
+            num_neighbors=(num_neighbors, 1),
+        )
         self.num_images = num_images
         self.batch_size = batch_size
         self.seed = seed
@@ -171,11 +171,10 @@ class SampleQuality(pl.Callback):
         They are matched on the real test images, one to one; categories beyond the number of
         classes take the class that they mostly read.
         """
-        scores = getattr(module, "code_scores", None)
-        if scores is None:
+        if module.code_scores is None:
             return None
-        scores.compute()
-        for position, (factor, counts) in scores.confusions.items():
+        module.code_scores.compute()
+        for position, (factor, counts) in module.code_scores.confusions.items():
             if factor.name == self.factor.name:
                 names = name_categories(torch.from_numpy(counts).float())
                 return position, names.to(module.device)

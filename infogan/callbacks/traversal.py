@@ -7,9 +7,11 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from infogan.callbacks.generation import fixed_latents
+from infogan.errors import check_at_least
 from infogan.latents import code_names
 from infogan.loggers import log_picture
-from infogan.loggers.paths import run_folder
+from infogan.loggers.reach import run_folder
 from infogan.modules.gan import GANModule
 from infogan.pictures.grids import (
     annotate,
@@ -19,7 +21,6 @@ from infogan.pictures.grids import (
     tile,
     to_bytes,
 )
-from infogan.seeding import seeded
 
 
 class LatentTraversal(pl.Callback):
@@ -44,15 +45,12 @@ class LatentTraversal(pl.Callback):
         seed: int = 0,
         scale: int = 2,
     ) -> None:
-        if every_n_epochs < 0:
-            raise ValueError(f"every_n_epochs must be 0 (off) or more, got {every_n_epochs}")
-        for name, value in (
-            ("num_columns", num_columns),
-            ("num_values", num_values),
-            ("scale", scale),
-        ):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        check_at_least(
+            every_n_epochs=(every_n_epochs, 0),
+            num_columns=(num_columns, 1),
+            num_values=(num_values, 1),
+            scale=(scale, 1),
+        )
         self.every_n_epochs = every_n_epochs
         self.num_columns = num_columns
         self.num_values = num_values
@@ -98,7 +96,7 @@ class LatentTraversal(pl.Callback):
             by_class: Order a categorical code's rows by the classes that its categories name.
         """
         names = code_names(module.latents.codes)
-        base = self.base_latents(module)
+        base = fixed_latents(module.latents, self.num_values * self.num_columns, self.seed)
         if not names:
             samples = base.reshape(self.num_values, self.num_columns, -1)
             return {"samples": self.picture(module, samples, "samples", [""] * self.num_values)}
@@ -116,11 +114,6 @@ class LatentTraversal(pl.Callback):
             title = name if sets is None else f"{name}: {sets}"
             pictures[name] = self.picture(module, grid, title, labels)
         return pictures
-
-    def base_latents(self, module: GANModule) -> Tensor:
-        """Return the fixed latents, (num_values * num_columns, dim), leaving all streams alone."""
-        with seeded(self.seed):
-            return module.latents.sample(self.num_values * self.num_columns)
 
     def picture(
         self, module: GANModule, latents: Tensor, title: str, labels: list[str]

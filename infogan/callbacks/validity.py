@@ -7,6 +7,7 @@ from torch import Tensor
 from infogan.callbacks.generation import fixed_latents, generated
 from infogan.callbacks.information import described_factors, save_information
 from infogan.data import Invertible, data_of
+from infogan.errors import check_at_least
 from infogan.metrics.disentanglement import mutual_information_gap
 from infogan.metrics.variables import as_variables, describe_codes, information_matrix, read_codes
 from infogan.modules.gan import GANModule
@@ -41,11 +42,7 @@ class SampleValidity(pl.Callback):
         seed: int = 1,
         cell: int = 60,
     ) -> None:
-        for name, value in (("num_images", num_images), ("cell", cell)):
-            if value < 0:
-                raise ValueError(f"{name} must be 0 (off) or more, got {value}")
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        check_at_least(num_images=(num_images, 0), cell=(cell, 0), batch_size=(batch_size, 1))
         self.num_images = num_images
         self.batch_size = batch_size
         self.seed = seed

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from infogan.errors import check_at_least
 from infogan.latents.code import LatentCode
 
 
@@ -26,8 +27,7 @@ class LatentSpec:
     noise_distribution: Literal["uniform", "normal"] = "uniform"
 
     def __post_init__(self) -> None:
-        if self.noise_dim < 0:
-            raise ValueError(f"noise_dim must be 0 or more, got {self.noise_dim}")
+        check_at_least(noise_dim=(self.noise_dim, 0))
         if self.noise_dim == 0 and not self.codes:
             raise ValueError(
                 "noise_dim=0 and codes=[]: the generator has no input; give it noise or a code"

@@ -13,7 +13,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from infogan.data import check_batch_norm, data_of
 from infogan.differentiable_augmentation import DifferentiableAugmentation
-from infogan.errors import ConfigurationError, names_sizes
+from infogan.errors import ConfigurationError, check_at_least, names_sizes
 from infogan.modules.optimizers import usable
 from infogan.networks import RecognitionHead, Trunk
 
@@ -46,10 +46,7 @@ class ClassifierModule(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["optimizer"])
-        if num_classes < 2:
-            raise ValueError(f"num_classes must be at least 2, got {num_classes}")
-        if factor < 0:
-            raise ValueError(f"factor must be 0 or more, got {factor}: columns count from 0")
+        check_at_least(num_classes=(num_classes, 2), factor=(factor, 0))
         self.image_shape = (image_channels, image_size, image_size)
         self.num_classes = num_classes
         self.factor = factor

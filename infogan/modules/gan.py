@@ -15,6 +15,7 @@ from infogan.data import Evaluated, data_of
 from infogan.differentiable_augmentation import DifferentiableAugmentation
 from infogan.errors import check_at_least, check_range, names_sizes
 from infogan.latents import LatentCode, LatentSpec
+from infogan.metrics.codes import CodeScores
 from infogan.modules.batches import (
     check_architecture,
     check_data,
@@ -100,6 +101,8 @@ class GANModule(ManualModule, ABC):
         if generator_loss not in GENERATOR_LOSSES:
             choices = " or ".join(map(repr, GENERATOR_LOSSES))
             raise ValueError(f"generator_loss must be {choices}, got {generator_loss!r}")
+        # The categories that Q reads against the data's classes, where there are both.
+        self.code_scores: CodeScores | None = None
         # What each continuous code sets, in words, by its name; Morphometrics finds it.
         self.code_captions: dict[str, str] = {}
         self.latents = LatentSpec(noise_dim, tuple(codes), noise_distribution)
@@ -152,12 +155,12 @@ class GANModule(ManualModule, ABC):
     @property
     def category_order(self) -> dict[int, list[int]]:
         """Return, by position of the code, its categories in the order of their classes."""
-        return {}
+        return {} if self.code_scores is None else self.code_scores.order
 
     @property
     def category_meanings(self) -> dict[int, list[str]]:
         """Return, by position of the code, the class that each of its categories names."""
-        return {}
+        return {} if self.code_scores is None else self.code_scores.meanings
 
     def score_codes(self, stage: str, features: Tensor, factors: Tensor) -> None:  # noqa: B027
         """Compare the codes that Q reads from held-out images to their true factors."""

@@ -61,7 +61,6 @@ class InfoGANModule(GANModule):
             self.discriminator.trunk.feature_dim, self.latents.num_parameters
         )
         self.recognition_head.requires_grad_("head" in self.mi_gradient_to)
-        self.code_scores: CodeScores | None = None
         discrete = torch.tensor([code.is_discrete for code in codes])
         # On the device, so that no step copies it there.
         self.is_discrete: Tensor
@@ -76,16 +75,6 @@ class InfoGANModule(GANModule):
         }
         classes = data_of(self.trainer).discrete_factors
         self.code_scores = CodeScores(categories, classes) if categories and classes else None
-
-    @property
-    def category_order(self) -> dict[int, list[int]]:
-        """Return, by position of the code, its categories in the order of their classes."""
-        return {} if self.code_scores is None else self.code_scores.order
-
-    @property
-    def category_meanings(self) -> dict[int, list[str]]:
-        """Return, by position of the code, the class that each of its categories names."""
-        return {} if self.code_scores is None else self.code_scores.meanings
 
     def recognize(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return Q's posterior parameters by code, (batch, code.num_parameters) each."""

@@ -18,7 +18,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
-from infogan.errors import ConfigurationError
+from infogan.errors import ConfigurationError, check_at_least
 from infogan.modules.non_finite import NonFiniteRecord
 from infogan.runtime.precision import gradient_scaler
 from infogan.runtime.strategies import check_strategy
@@ -54,10 +54,7 @@ class ManualModule(pl.LightningModule):
                 f"gradient_clip_norm must be positive, got {gradient_clip_norm}; "
                 "use null for no clipping"
             )
-        if learning_rate_decay_steps < 0:
-            raise ValueError(
-                f"learning_rate_decay_steps must be at least 0, got {learning_rate_decay_steps}"
-            )
+        check_at_least(learning_rate_decay_steps=(learning_rate_decay_steps, 0))
         self.gradient_clip_norm = gradient_clip_norm
         self.learning_rate_decay_steps = learning_rate_decay_steps
         self.scalars: dict[str, Tensor] = {}

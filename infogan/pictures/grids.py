@@ -1,5 +1,6 @@
 """Lay out image tensors as labelled pictures (bytes, as PIL and loggers take them)."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -72,6 +73,21 @@ def save_png(path: Path, picture: np.ndarray) -> None:
     """Write one picture, making its folder."""
     with replacing(path) as part:
         Image.fromarray(picture).save(part, "PNG")
+
+
+def small_png(path: Path) -> bytes:
+    """Return a picture file as a PNG, in gray if it has no colour, as small as PNG makes it.
+
+    Raises:
+        OSError: If the file is no picture.
+    """
+    with Image.open(path) as opened:
+        image = opened.convert("RGB")
+    pixels = np.asarray(image)
+    is_gray = bool((pixels == pixels[..., :1]).all())
+    stream = io.BytesIO()
+    (image.convert("L") if is_gray else image).save(stream, "PNG", optimize=True)
+    return stream.getvalue()
 
 
 def save_animation(path: Path, frames: Sequence[Path], seconds: float) -> None:

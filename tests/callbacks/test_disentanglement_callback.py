@@ -63,5 +63,5 @@ def test_a_second_test_forgets_the_first(
 
 
 def test_wrong_options() -> None:
-    with pytest.raises(ValueError, match="cell must be 0"):
+    with pytest.raises(ValueError, match="cell must be at least 0, got -1"):
         Disentanglement(cell=-1)

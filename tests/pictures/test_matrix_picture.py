@@ -65,5 +65,5 @@ def test_rows_of_a_confusion_come_in_the_order_of_the_classes() -> None:
 
 
 def test_a_cell_of_negative_size_is_refused() -> None:
-    with pytest.raises(ValueError, match="cell must be 0 .off. or more, got -1"):
+    with pytest.raises(ValueError, match="cell must be at least 0, got -1"):
         ConfusionMatrix(cell=-1)

@@ -10,7 +10,8 @@ from PIL import Image
 
 from benchmarks.report.data import Gaps, Runs
 from infogan.commands.study.definition import load_study
-from infogan.commands.study.table import CURVES, as_csv
+from infogan.commands.study.table import CURVES
+from infogan.files import as_csv
 
 DATA = Path("benchmarks/studies")
 MEASURES = {

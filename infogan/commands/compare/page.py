@@ -1,12 +1,8 @@
 """The comparison as one HTML page that needs nothing else: no script, no file, no network."""
 
 import base64
-import io
 from collections.abc import Sequence
 from html import escape
-
-import numpy as np
-from PIL import Image
 
 from infogan.commands.compare.chart import Series, chart, colour, dash
 from infogan.commands.compare.style import STYLE
@@ -21,6 +17,7 @@ from infogan.commands.compare.table import (
 )
 from infogan.commands.runs import TESTED, Picture, RunRecord
 from infogan.errors import ConfigurationError
+from infogan.pictures.grids import small_png
 
 # Shown when the page opens; the others wait for a click.
 FIRST_CHARTS = (
@@ -200,20 +197,15 @@ def picture(name: str, drawn: Picture, label: str, number: int) -> str:
 
 
 def data_uri(drawn: Picture) -> str:
-    """Return a picture as a data URI; one without colours as gray, which is a third of the size.
+    """Return a picture as a data URI.
 
     Raises:
         ConfigurationError: If the file is no picture.
     """
     try:
-        with Image.open(drawn.path) as image:
-            rgb = image.convert("RGB")
+        content = small_png(drawn.path)
     except OSError as error:
         raise ConfigurationError(
             f"runs: {drawn.path} cannot be read as a picture; remove it or leave that run out"
         ) from error
-    pixels = np.asarray(rgb)
-    is_gray = bool((pixels == pixels[..., :1]).all())
-    stream = io.BytesIO()
-    (rgb.convert("L") if is_gray else rgb).save(stream, "PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}"

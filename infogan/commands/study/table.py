@@ -1,17 +1,14 @@
 """What a study leaves to be committed: its table, thinned curves and a few pictures."""
 
-import csv
-import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-
-from PIL import Image, ImageChops
 
 from infogan.commands.runs import newest_run
 from infogan.commands.study.definition import Study
 from infogan.commands.study.records import RESULTS, MemberFolder
-from infogan.files import Row, read_rows, replacing, write_file
+from infogan.files import Row, as_csv, read_rows, write_file
 from infogan.locks import Lock
+from infogan.pictures.grids import small_png
 
 FACTS = ("study", "setting", "seed")
 ENDS = (
@@ -91,9 +88,8 @@ class Table:
         write_file(self.data_dir / "curves" / f"{name}.csv", as_csv(curve, ["step", *CURVES]))
         for title in folder.member.pictures:
             if title in run.pictures:
-                save_small(
-                    run.pictures[title].path, self.data_dir / "pictures" / f"{name}_{title}.png"
-                )
+                target = self.data_dir / "pictures" / f"{name}_{title}.png"
+                write_file(target, small_png(run.pictures[title].path))
 
     def _ordered(self, rows: dict[str, Row]) -> list[Row]:
         """Return the rows in the study's order, then those of members that it no longer has."""
@@ -116,15 +112,6 @@ def is_worse(row: Row, earlier: Row) -> bool:
     """Return whether a member's crash here would take the place of its result elsewhere."""
     is_same = row["config_hash"] == earlier.get("config_hash")
     return is_same and row["outcome"] not in RESULTS and earlier["outcome"] in RESULTS
-
-
-def as_csv(rows: Iterable[Row], names: Sequence[str]) -> str:
-    """Return rows as the text of a CSV file."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names, lineterminator="\n", extrasaction="ignore")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def thinned(rows: Sequence[Row]) -> list[Row]:
@@ -151,13 +138,3 @@ def mean_of(rows: Sequence[Row]) -> Row:
         if values:
             point[name] = f"{sum(values) / len(values):.{CURVE_DIGITS}g}"
     return point
-
-
-def save_small(source: Path, target: Path) -> None:
-    """Copy a PNG, in gray if it has no colour, as small as PNG makes it."""
-    with Image.open(source) as opened:
-        image = opened.convert("RGB")
-    red, green, blue = image.split()
-    is_gray = not any(ImageChops.difference(red, c).getbbox() for c in (green, blue))
-    with replacing(target) as part:
-        (red if is_gray else image).save(part, "PNG", optimize=True)
