@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -99,6 +99,15 @@ def check_at_least(**values: tuple[float, float]) -> None:
     for name, (value, minimum) in values.items():
         if not value >= minimum:
             raise ValueError(f"{name} must be at least {minimum}, got {value}")
+
+
+def check_choice(**values: tuple[object, Iterable[object]]) -> None:
+    """Raise ValueError for the first (value, choices) that is none of the choices."""
+    for name, (value, choices) in values.items():
+        known = list(choices)
+        if value not in known:
+            listed = " or ".join("null" if choice is None else repr(choice) for choice in known)
+            raise ValueError(f"{name} must be {listed}, got {value!r}")
 
 
 def check_range(**values: tuple[float, float, float]) -> None:

@@ -1,6 +1,7 @@
 """Files on the local disk: where the project's own lie, and writes that a kill cannot damage."""
 
 import csv
+import difflib
 import io
 import os
 import uuid
@@ -8,6 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from infogan.errors import ConfigurationError
 
 # The folder that the package lies in: a checkout, or the one of installed packages.
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,6 +25,28 @@ def shipped(folder: str) -> Path:
     """
     installed = ROOT / "infogan" / folder
     return installed if installed.is_dir() else ROOT / folder
+
+
+def find_shipped(name: str, folder: str, what: str) -> Path:
+    """Return a YAML file's path: as given, else of that name among the shipped ones.
+
+    Args:
+        name: A path, or a name with or without `.yaml`.
+        folder: `configs` or `studies`.
+        what: What it is, for the error.
+
+    Raises:
+        ConfigurationError: If there is neither.
+    """
+    own = shipped(folder)
+    for place in (Path(name), own / name, own / f"{name}.yaml"):
+        if place.is_file():
+            return place
+    known = sorted(path.name for path in own.glob("*.yaml"))
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.3) or known[:3]
+    raise ConfigurationError(
+        f"{what} {name} is neither a file nor in {folder}/, which has {', '.join(close)}"
+    )
 
 
 @contextmanager

@@ -14,6 +14,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from infogan.errors import check_choice
+
 ImageShape = tuple[int, int, int]
 
 
@@ -263,10 +265,7 @@ class ReferenceNetworks(NetworkFactory):
     spectral_normalization: bool = False
 
     def __post_init__(self) -> None:
-        if self.generator_output not in ("sigmoid", "binary"):
-            raise ValueError(
-                f"generator_output must be 'sigmoid' or 'binary', got {self.generator_output!r}"
-            )
+        check_choice(generator_output=(self.generator_output, ("sigmoid", "binary")))
 
     def generator(self, latent_dim: int, image_shape: ImageShape) -> Generator:
         return Generator(latent_dim, image_shape, self.generator_output)

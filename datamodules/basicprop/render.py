@@ -63,8 +63,7 @@ def render(
     file_format = _FORMATS[spec.num_channels]
     folder = Path(out_dir).expanduser() / file_format.subfolder
     paths = {split: file_format.paths(folder, prefix) for split, prefix in _PREFIXES.items()}
-    description = folder / "basicprop.json"
-    written = [*paths["train"], *paths["test"], description]
+    written = [*paths["train"], *paths["test"], folder / "basicprop.json"]
     existing = [path for path in written if path.exists()]
     if existing and not overwrite:
         raise DataError(
@@ -72,10 +71,9 @@ def render(
         )
     sizes: dict[Split, int] = {"train": train_size, "test": eval_size}
     for split, size in sizes.items():
-        images, factors = fixed_set(spec, split, size, seed, noise)
-        file_format.write(paths[split], spec, images, factors)
+        file_format.write(paths[split], spec, *fixed_set(spec, split, size, seed, noise))
     settings = {"seed": seed, "train_size": train_size, "eval_size": eval_size}
-    write_atomically(description, [_describe(spec, noise, settings)])
+    write_atomically(written[-1], [_describe(spec, noise, settings)])
     rank_zero_info(
         f"{spec.name}: {train_size} training and {eval_size} test images in {folder}"
         f" ({file_format.explanation})."

@@ -1,11 +1,10 @@
-"""Choose the true factors of BasicProp images and number the cells they fall into.
+"""The true factors of BasicProp images: their values, and rows of them.
 
 A row of factors has one column a factor: the index 0, ..., num_values - 1 of a discrete one, the
 value itself of a continuous one. A cell is one combination of the values; a continuous factor is
 cut into `CONTINUOUS_BINS` equal bins for it.
 """
 
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -95,40 +94,12 @@ def values_of(
     return torch.stack([scale.values(column) for scale, column in columns], dim=1)
 
 
-def num_cells(scales: Scales) -> int:
-    """Return the number of combinations of the factors' values or bins."""
-    return math.prod(scale.size for scale in scales)
-
-
-def cell_index(rows: Float[Tensor, "batch factors"], scales: Scales) -> Int[Tensor, " batch"]:
-    """Number the cell of each row from 0, the last factor counting fastest."""
-    index = torch.zeros(len(rows), dtype=torch.int64, device=rows.device)
-    for scale, column in zip(scales, rows.unbind(dim=1), strict=True):
-        index = index * scale.size + scale.bins(column)
-    return index
-
-
-def uniform_rows(
-    num_rows: int, scales: Scales, rng: np.random.Generator
-) -> Float[Tensor, "num_rows factors"]:
-    """Draw every factor independently and uniformly."""
-    return _to_rows([scale.draw(num_rows, rng) for scale in scales])
-
-
-def balanced_rows(
-    num_rows: int, scales: Scales, rng: np.random.Generator
-) -> Float[Tensor, "num_rows factors"]:
-    """Visit the cells in turn, so that their counts differ by one at most."""
-    shape = tuple(scale.size for scale in scales)
-    bins = np.unravel_index(np.arange(num_rows) % math.prod(shape), shape)
-    return _to_rows([scale.draw_within(b, rng) for scale, b in zip(scales, bins, strict=True)])
-
-
 def grid_rows(scales: Scales, num_points: int) -> Float[Tensor, "grid factors"]:
     """Return every combination of values, continuous factors at so many points each."""
     axes = np.meshgrid(*[scale.grid(num_points) for scale in scales], indexing="ij")
-    return _to_rows([axis.ravel() for axis in axes])
+    return to_rows([axis.ravel() for axis in axes])
 
 
-def _to_rows(columns: list[np.ndarray]) -> Tensor:
+def to_rows(columns: list[np.ndarray]) -> Float[Tensor, "rows factors"]:
+    """Return columns of factors as rows."""
     return torch.from_numpy(np.stack(columns, axis=1).astype(np.float32))

@@ -1,5 +1,6 @@
 """What a variant of BasicProp can do: draw factors, render images, and read the factors back."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -10,14 +11,7 @@ from torch import Tensor
 
 from datamodules.basicprop.geometry import IMAGE_SIZE, Layers, Noise, paint
 from datamodules.basicprop.inverse import Tolerance, invert
-from datamodules.basicprop.scales import (
-    Scales,
-    balanced_rows,
-    cell_index,
-    num_cells,
-    uniform_rows,
-    values_of,
-)
+from datamodules.basicprop.scales import Scales, to_rows, values_of
 from datamodules.factors import Factor
 
 CLEAN = Noise()
@@ -58,23 +52,29 @@ class Variant:
     @property
     def num_cells(self) -> int:
         """Number of combinations of the factors' values; continuous ones count ten bins."""
-        return num_cells(self.scales)
+        return math.prod(scale.size for scale in self.scales)
 
     def uniform_factors(
         self, num_rows: int, rng: np.random.Generator
     ) -> Float[Tensor, "num_rows factors"]:
         """Draw every factor independently and uniformly."""
-        return uniform_rows(num_rows, self.scales, rng)
+        return to_rows([scale.draw(num_rows, rng) for scale in self.scales])
 
     def balanced_factors(
         self, num_rows: int, rng: np.random.Generator
     ) -> Float[Tensor, "num_rows factors"]:
         """Visit the cells in turn, so that their counts differ by one at most."""
-        return balanced_rows(num_rows, self.scales, rng)
+        shape = tuple(scale.size for scale in self.scales)
+        bins = np.unravel_index(np.arange(num_rows) % math.prod(shape), shape)
+        columns = zip(self.scales, bins, strict=True)
+        return to_rows([scale.draw_within(of_factor, rng) for scale, of_factor in columns])
 
     def cell_index(self, factors: Float[Tensor, "batch factors"]) -> Int[Tensor, " batch"]:
         """Number each row's cell from 0; for rectangles, 10 * left index + right index."""
-        return cell_index(factors, self.scales)
+        index = torch.zeros(len(factors), dtype=torch.int64, device=factors.device)
+        for scale, column in zip(self.scales, factors.unbind(dim=1), strict=True):
+            index = index * scale.size + scale.bins(column)
+        return index
 
     def render(
         self,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from infogan.callbacks.stopping import Outcome, StoppingCallback
-from infogan.errors import check_at_least
+from infogan.errors import check_at_least, check_choice
 from infogan.modules.gan import GANModule
 
 
@@ -67,8 +67,7 @@ class CollapseStopping(StoppingCallback):
         num_images: int = 64,
     ) -> None:
         super().__init__()
-        if action not in ("stop", "warn"):
-            raise ValueError(f"action must be 'stop' or 'warn', got {action!r}")
+        check_choice(action=(action, ("stop", "warn")))
         check_at_least(
             window=(window, 1),
             warmup_steps=(warmup_steps, 0),

@@ -9,6 +9,9 @@ from infogan.latents import LatentSpec
 from infogan.modules.gan import GANModule
 from infogan.seeding import seeded
 
+# Images through the generator at once: bounds the memory.
+CHUNK_SIZE = 1000
+
 
 def fixed_latents(latents: LatentSpec, num_images: int, seed: int) -> Tensor:
     """Return (z, c) that are a function of the seed alone, (num_images, dim)."""
@@ -23,3 +26,8 @@ def generated(
     """Yield parts of the latents and the float32 images that they make, on the module's device."""
     for part in latents.to(module.device).split(batch_size):
         yield part, module.generate(part).float()
+
+
+def images_of(module: GANModule, latents: Tensor) -> Tensor:
+    """Return G(z, c) of a module in evaluation mode, (batch, channels, side, side), on the CPU."""
+    return torch.cat([images.cpu() for _, images in generated(module, latents, CHUNK_SIZE)])

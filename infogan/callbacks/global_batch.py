@@ -1,11 +1,11 @@
 """What more processes mean for the batch and for the learning rates."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 import pytorch_lightning as pl
 
 from infogan.data import data_of
-from infogan.errors import ConfigurationError, check_at_least
+from infogan.errors import ConfigurationError, check_at_least, check_choice
 
 Rule = Literal["constant", "linear", "sqrt"]
 EXPONENTS: dict[str, float] = {"constant": 0.0, "linear": 1.0, "sqrt": 0.5}
@@ -32,11 +32,7 @@ class GlobalBatch(pl.Callback):
         check_at_least(reference_size=(reference_size, 1))
         if size is not None:
             check_at_least(size=(size, 1))
-        if learning_rate_rule not in get_args(Rule):
-            raise ValueError(
-                f"learning_rate_rule must be {', '.join(get_args(Rule))}, "
-                f"got {learning_rate_rule!r}"
-            )
+        check_choice(learning_rate_rule=(learning_rate_rule, EXPONENTS))
         self.size = size
         self.learning_rate_rule = learning_rate_rule
         self.reference_size = reference_size

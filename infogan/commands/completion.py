@@ -5,8 +5,8 @@ import io
 import re
 from collections.abc import Callable, Sequence
 
-from infogan.commands.lightning import CONFIG_FOLDER
 from infogan.commands.parser import OptionParser, explained
+from infogan.files import shipped
 from infogan.version import program
 
 OPTION = re.compile(r"^ +(?:-\w, |-\w \w+, )?(--[\w.]+)", re.MULTILINE)
@@ -49,7 +49,7 @@ def print_completion(
         parser.parse_args(argv[1:])
     others = [verb for verb in verbs if verb != argv[0]]
     cases = [f'            {verb}) words="{" ".join(options(main, verb))}" ;;' for verb in others]
-    configs = " ".join(sorted(path.name for path in CONFIG_FOLDER.glob("*.yaml")))
+    configs = " ".join(sorted(path.name for path in shipped("configs").glob("*.yaml")))
     print(SCRIPT.format(verbs=" ".join(verbs), configs=configs, cases="\n".join(cases)))
 
 

@@ -1,6 +1,5 @@
 """The Lightning command line: configs found by name, clear errors, runs that can go on."""
 
-import difflib
 import signal
 import tempfile
 from collections.abc import Mapping
@@ -44,7 +43,7 @@ from infogan.commands.old_configs import without_old_options
 from infogan.commands.parser import OptionParser, check_groups, explained, with_home
 from infogan.commands.tracking import Plan, Tracking, plan_loggers
 from infogan.errors import ConfigurationError, one_line
-from infogan.files import shipped
+from infogan.files import find_shipped
 from infogan.loggers import RunFolder
 from infogan.loggers.labels import RunLabels
 from infogan.runtime.checkpoints import CheckpointError, read_checkpoint
@@ -53,28 +52,6 @@ from infogan.runtime.private import OpenLightningCLI
 from infogan.runtime.settings import complete_settings, own_settings, validation_interval_as_error
 from infogan.runtime.signals import ignore_usr1
 from infogan.version import program
-
-CONFIG_FOLDER = shipped("configs")
-
-
-def find_config(name: str) -> str:
-    """Return a config's path: as given, else of that name among the shipped ones.
-
-    Raises:
-        ConfigurationError: If there is neither.
-    """
-    if "\n" in name or Path(name).is_file():
-        return name
-    shipped = CONFIG_FOLDER / name
-    for candidate in (shipped, shipped.with_name(f"{shipped.name}.yaml")):
-        if candidate.is_file():
-            return str(candidate)
-    known = [path.stem for path in CONFIG_FOLDER.glob("*.yaml")]
-    close = difflib.get_close_matches(Path(name).stem, known) or ["infogan_mnist"]
-    raise ConfigurationError(
-        f"config {name} is neither a file nor in {CONFIG_FOLDER}, which has "
-        f"{', '.join(f'{stem}.yaml' for stem in close)} and {len(known) - len(close)} more"
-    )
 
 
 class NamedConfigFile(ActionConfigFile):
@@ -85,7 +62,9 @@ class NamedConfigFile(ActionConfigFile):
     ) -> None:
         """Apply the config file; what is wrong with it names the file."""
         try:
-            super().__call__(parser, cfg, without_old_options(find_config(values)), option_string)
+            # A config may also be given as the text itself.
+            config = values if "\n" in values else str(find_shipped(values, "configs", "config"))
+            super().__call__(parser, cfg, without_old_options(config), option_string)
         except (ArgumentError, TypeError, ValueError) as error:
             if isinstance(error, ConfigurationError) or "\n" in values:
                 raise

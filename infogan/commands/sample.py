@@ -12,19 +12,16 @@ from PIL import Image
 from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor
 
+from infogan.callbacks.generation import images_of
 from infogan.commands.outputs import check_new, new_folder
 from infogan.errors import ConfigurationError
 from infogan.files import replacing
 from infogan.latents import LatentCode, LatentSpec, code_names
-from infogan.modules.gan import GANModule
 from infogan.modules.loading import open_gan
 from infogan.seeding import seeded
 
 CodeValue = float | list[float]
 CodeValues = Mapping[int | str, CodeValue]
-
-# Images through the generator at once: bounds the memory.
-CHUNK_SIZE = 1000
 
 
 def sample(
@@ -63,7 +60,7 @@ def sample(
             "ends in .npz"
         )
     latent = draw_latents(module.latents, num_samples, codes or {}, seed)
-    images = generate(module, latent)
+    images = images_of(module, latent)
     if output.suffix == ".npz":
         save_arrays(output, images, latent, module.latents)
         print(f"samples     {output}: {num_samples} images of {module.image_shape} in [0, 1]")
@@ -164,12 +161,6 @@ def value_of(code: LatentCode, name: str, given: CodeValue) -> Tensor:
             f"codes: {name}={given:g} must be a whole number from 0 to {len(choices) - 1}"
         )
     return choices[int(given)]
-
-
-@torch.no_grad()
-def generate(module: GANModule, latent: Tensor) -> Tensor:
-    """Return G(z, c) of a module in evaluation mode, (batch, channels, side, side), on the CPU."""
-    return torch.cat([module.generate(part).cpu() for part in latent.split(CHUNK_SIZE)])
 
 
 def save_arrays(path: Path, images: Tensor, latent: Tensor, latents: LatentSpec) -> None:

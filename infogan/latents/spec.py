@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from infogan.errors import check_at_least
+from infogan.errors import check_at_least, check_choice
 from infogan.latents.code import LatentCode
 
 
@@ -32,10 +32,7 @@ class LatentSpec:
             raise ValueError(
                 "noise_dim=0 and codes=[]: the generator has no input; give it noise or a code"
             )
-        if self.noise_distribution not in ("uniform", "normal"):
-            raise ValueError(
-                f"noise_distribution must be 'uniform' or 'normal', got {self.noise_distribution!r}"
-            )
+        check_choice(noise_distribution=(self.noise_distribution, ("uniform", "normal")))
 
     @property
     def dim(self) -> int:

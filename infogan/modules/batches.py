@@ -12,13 +12,21 @@ from infogan.errors import ConfigurationError
 TOLERANCE = 1e-3
 
 
-def images_and_factors(batch: Tensor | Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+def images_and_factors(
+    batch: Tensor | Sequence[Tensor], shape: tuple[int, int, int] | None = None
+) -> tuple[Tensor, Tensor]:
     """Return a batch's images and factors, (batch, factors), of which there may be none.
 
     Args:
         batch: Images alone, `(images,)` as torch's TensorDataset has them, or `(images, labels)`.
+        shape: Channels, height and width that the images are checked for; None for no check.
+
+    Raises:
+        ConfigurationError: If the images are not what the networks are made for.
     """
     images, *others = [batch] if isinstance(batch, Tensor) else batch
+    if shape is not None:
+        check_images(images, shape)
     factors = others[0] if others else torch.empty(len(images), 0, device=images.device)
     return images, factors.reshape(len(images), -1)
 

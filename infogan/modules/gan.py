@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, Literal, final
+from typing import Literal, final
 
 import torch
 from pytorch_lightning.cli import OptimizerCallable
@@ -13,15 +13,10 @@ from torch.optim import Optimizer
 
 from infogan.data import Evaluated, data_of
 from infogan.differentiable_augmentation import DifferentiableAugmentation
-from infogan.errors import check_at_least, check_range, names_sizes
+from infogan.errors import check_at_least, check_choice, check_range, names_sizes
 from infogan.latents import LatentCode, LatentSpec
 from infogan.metrics.codes import CodeScores
-from infogan.modules.batches import (
-    check_architecture,
-    check_data,
-    check_images,
-    images_and_factors,
-)
+from infogan.modules.batches import check_data, images_and_factors
 from infogan.modules.manual import ManualModule
 from infogan.modules.optimizers import adam, usable
 from infogan.modules.update_graph import UpdateGraph, graph_of
@@ -98,25 +93,21 @@ class GANModule(ManualModule, ABC):
             num_discriminator_updates=(num_discriminator_updates, 1),
             num_generator_updates=(num_generator_updates, 1),
         )
-        if generator_loss not in GENERATOR_LOSSES:
-            choices = " or ".join(map(repr, GENERATOR_LOSSES))
-            raise ValueError(f"generator_loss must be {choices}, got {generator_loss!r}")
-        # The categories that Q reads against the data's classes, where there are both.
+        check_choice(generator_loss=(generator_loss, GENERATOR_LOSSES))
+        # Where there are categories and classes; and what Morphometrics says of continuous codes.
         self.code_scores: CodeScores | None = None
-        # What each continuous code sets, in words, by its name; Morphometrics finds it.
         self.code_captions: dict[str, str] = {}
         self.latents = LatentSpec(noise_dim, tuple(codes), noise_distribution)
         self.image_shape = (image_channels, image_size, image_size)
         self.networks = networks or ReferenceNetworks()
-        players = {"discriminator_optimizer": discriminator_optimizer or adam(2e-4)}
-        players["generator_optimizer"] = generator_optimizer or adam(1e-3)
-        self.players = {name: usable(name, factory) for name, factory in players.items()}
+        of_d, of_g = discriminator_optimizer or adam(2e-4), generator_optimizer or adam(1e-3)
+        self.discriminator_optimizer = usable("discriminator_optimizer", of_d)
+        self.generator_optimizer = usable("generator_optimizer", of_g)
         self.adversarial_generator_loss = GENERATOR_LOSSES[generator_loss]
         self.discriminator_augmentation = discriminator_augmentation
-        self.label_smoothing = label_smoothing
+        self.label_smoothing, self.r1_weight = label_smoothing, r1_weight
         self.instance_noise_std = instance_noise_std
         self.instance_noise_steps = instance_noise_steps
-        self.r1_weight = r1_weight
         self.num_discriminator_updates = num_discriminator_updates
         self.num_generator_updates = num_generator_updates
         self.cuda_graph = cuda_graph
@@ -216,10 +207,7 @@ class GANModule(ManualModule, ABC):
             jsd=jensen_shannon_estimate(real_logits, fake_logits),
         )
         penalty = self.r1_weight * r1_penalty(real_logits, real) if self.r1_weight > 0 else 0.0
-        seen_views = [
-            SeenView(of_view, view.amounts)
-            for of_view, view in zip(view_features, views, strict=True)
-        ]
+        seen_views = map(SeenView, view_features, (view.amounts for view in views))
         information = self.discriminator_information_loss(
             latent, real_features, fake_features, *seen_views
         )
@@ -247,8 +235,8 @@ class GANModule(ManualModule, ABC):
     def configure_optimizers(self) -> list[Optimizer]:
         """Return D's optimizer (with Q's parameters), then G's."""
         return [
-            self.players["discriminator_optimizer"](self.discriminator_parameters()),
-            self.players["generator_optimizer"](self.generator.parameters()),
+            self.discriminator_optimizer(self.discriminator_parameters()),
+            self.generator_optimizer(self.generator.parameters()),
         ]
 
     def on_fit_start(self) -> None:
@@ -268,10 +256,6 @@ class GANModule(ManualModule, ABC):
         """Let the graph go, and with it the memory that it holds."""
         self.graph = None
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse the weights of other networks in one line."""
-        check_architecture(self.state_dict(), checkpoint["state_dict"])
-
     # ---- evaluation and logs -------------------------------------------------------------------
 
     @final
@@ -285,14 +269,9 @@ class GANModule(ManualModule, ABC):
         return self.evaluate("test", *self.delivered(batch, batch_idx))
 
     def delivered(self, batch: Tensor | Sequence[Tensor], batch_idx: int) -> tuple[Tensor, Tensor]:
-        """Return the images and factors of a loader's batch; the first one of many is checked.
-
-        Raises:
-            ConfigurationError: If its images are not what the networks are made for.
-        """
-        images, factors = images_and_factors(batch)
-        if batch_idx == 0:
-            check_images(images, self.image_shape)
+        """Return the images and factors of a loader's batch; the first one of many is checked."""
+        checked = self.image_shape if batch_idx == 0 else None
+        images, factors = images_and_factors(batch, checked)
         return images.to(self.dtype), factors
 
     def evaluate(self, stage: str, images: Tensor, factors: Tensor) -> Evaluated:
@@ -319,9 +298,7 @@ class VanillaGANModule(GANModule):
     def discriminator_information_loss(
         self, latent: Tensor, real_features: Tensor, fake_features: Tensor, *views: SeenView
     ) -> float:
-        """Return 0: nothing ties the codes to the images."""
         return 0.0
 
     def generator_information_loss(self, latent: Tensor, fake_features: Tensor) -> float:
-        """Return 0: nothing ties the codes to the images."""
         return 0.0

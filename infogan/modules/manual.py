@@ -19,6 +19,7 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
 from infogan.errors import ConfigurationError, check_at_least
+from infogan.modules.batches import check_architecture
 from infogan.modules.non_finite import NonFiniteRecord
 from infogan.runtime.precision import gradient_scaler
 from infogan.runtime.strategies import check_strategy
@@ -65,6 +66,10 @@ class ManualModule(pl.LightningModule):
         """Fix the run's seed; refuse strategies that alternating updates do not work with."""
         check_strategy(self.trainer.strategy)
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", torch.initial_seed() % 2**32))
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse the weights of other networks in one line."""
+        check_architecture(self.state_dict(), checkpoint["state_dict"])
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Seed the batch from (seed, rank, step): ranks differ, a resumed run draws the same."""

@@ -16,7 +16,7 @@ from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
-from infogan.errors import ConfigurationError
+from infogan.errors import ConfigurationError, check_choice
 from infogan.runtime.launching import WatchedLauncher
 from infogan.runtime.private import finds_unused_parameters
 
@@ -56,8 +56,7 @@ class AlternatingDDPStrategy(DDPStrategy):
     ) -> None:
         if not timeout_minutes > 0:
             raise ValueError(f"timeout_minutes must be positive, got {timeout_minutes}")
-        if compression is not None and compression not in HOOKS:
-            raise ValueError(f"compression must be bf16, fp16 or null, got {compression!r}")
+        check_choice(compression=(compression, (None, *HOOKS)))
         super().__init__(
             process_group_backend=process_group_backend,
             start_method=start_method,

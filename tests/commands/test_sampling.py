@@ -15,7 +15,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from infogan.commands.sample import code_values, draw_latents, generate, sample
+from infogan.callbacks.generation import images_of
+from infogan.commands.sample import code_values, draw_latents, sample
 from infogan.errors import ConfigurationError
 from infogan.latents import BernoulliCode, CategoricalCode, LatentSpec, NormalCode, UniformCode
 from infogan.modules import GANModule, VanillaGANModule
@@ -115,7 +116,7 @@ def test_pngs_are_the_generators_images(build: Build, save: Save, tmp_path: Path
     sample(save(module), tmp_path / "out", {0: 2, 1: 0.5}, num_samples=11, seed=3)
     files = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert files == [*(f"{i:02d}.png" for i in range(11)), "codes.csv"]
-    images = generate(module.eval(), draw_latents(module.latents, 11, {0: 2, 1: 0.5}, seed=3))
+    images = images_of(module.eval(), draw_latents(module.latents, 11, {0: 2, 1: 0.5}, seed=3))
     for number, image in enumerate(images):
         with Image.open(tmp_path / "out" / f"{number:02d}.png") as picture:
             assert picture.mode == "L"
@@ -151,7 +152,7 @@ def test_colour_pictures_and_arrays(build: Build, save: Save, tmp_path: Path) ->
     latent = draw_latents(module.latents, 2, {0: 1}, seed=0)
     with np.load(tmp_path / "new" / "out.npz") as arrays:
         assert set(arrays) == {"images", "noise", "categorical0", "uniform1"}
-        assert np.array_equal(arrays["images"], generate(module.eval(), latent).numpy())
+        assert np.array_equal(arrays["images"], images_of(module.eval(), latent).numpy())
         assert arrays["images"].dtype == np.float32
         assert np.array_equal(arrays["noise"], latent[:, :3].numpy())
         assert arrays["categorical0"].argmax(axis=1).tolist() == [1, 1]

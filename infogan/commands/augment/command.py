@@ -4,13 +4,7 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 
-from infogan.commands.augment.inputs import (
-    CategoricalGAN,
-    find_factor,
-    load_module,
-    read_split,
-    selection_metric,
-)
+from infogan.commands.augment.inputs import CategoricalGAN, find_factor, selection_metric
 from infogan.commands.augment.naming import Namer
 from infogan.commands.augment.report import Report
 from infogan.commands.augment.study import Study
@@ -18,6 +12,7 @@ from infogan.commands.augment.training import Training, device_of
 from infogan.errors import ConfigurationError
 from infogan.metrics.matching import Matching
 from infogan.modules.classifier import ClassifierModule
+from infogan.modules.loading import load_module
 
 
 def augment(
@@ -46,8 +41,7 @@ def augment(
     Args:
         ckpt_path: Checkpoint of an InfoGAN with a categorical code. Better `last.ckpt` than one
             that was kept for its code accuracy, whose choice has seen labels of held-out images.
-        data: Datamodule that the InfoGAN was trained on. The few labels come from its training
-            images, so its `labelled` must be true; accuracy is taken on its test images.
+        data: Data that the InfoGAN was trained on, `labelled`: its training images give the labels.
         output: Folder to write.
         labels_per_class: Numbers of labelled images a class to compare, such as `[1,10]`.
         images_per_category: Images to sample of each category, Y in the paper.
@@ -56,10 +50,8 @@ def augment(
         batch_size: Images a step, drawn with replacement from all that it is trained on.
         classifier_path: Checkpoint of a ClassifierModule that names the categories by their
             images; null names them by what Q reads from the few labelled images.
-        category_names: The class of each category, such as `[7,0,...]`, if you name them yourself
-            after a look at generated.png.
-        matching: `one_to_one` gives no class to two categories while others have none;
-            `majority` gives each category its best class.
+        category_names: Class of each category, `[7,0,...]`, named by you who saw generated.png.
+        matching: `one_to_one`: no class twice while others have none; `majority`: the best class.
         code: Name of the categorical code, such as `categorical0`; null for the first one.
         factor: Name of the factor to classify by, such as `digit`; null for the first discrete.
         accelerator: `auto`, `cpu`, `gpu` and so on, as Lightning's Trainer has it.
@@ -77,34 +69,33 @@ def augment(
     column, num_classes = find_factor(data, factor)
     classifier = None if classifier_path is None else load_module(classifier_path, ClassifierModule)
     namer = Namer(gan.num_categories, num_classes, matching, classifier, category_names)
-    data.prepare_data()
-    data.setup("fit")
-    data.setup("test")
-    print("Q reads the training and the test images ...", flush=True)
-    study = Study(
-        gan=gan,
-        train=read_split(data, data.train_dataloader(), column, gan),
-        test=read_split(data, data.test_dataloader(), column, gan),
-        namer=namer,
-        training=Training(num_classes, num_steps, batch_size, accelerator),
-        images_per_category=images_per_category,
-    )
+    training = Training(num_classes, num_steps, batch_size, accelerator)
+    study = Study.of(gan, data, column, namer, training, images_per_category)
     study.run(labels_per_class, seeds, report)
-    setting = [
-        f"InfoGAN: `{ckpt_path}`, {gan.num_categories} categories, {images_per_category} images of "
-        "each; the classifiers see them as if they were real",
-        f"categories named by {namer.describe()}",
-        f"data: {type(data).__name__}, {len(study.train.labels)} training images, of which the "
-        f"labelled are drawn, and {len(study.test.labels)} test images",
-        f"every classifier: {num_steps} steps of {batch_size} images, no selection by accuracy",
+    table = report.save_table(setting(ckpt_path, study), gan.num_categories)
+    print(f"\n{table}\n\nMore in {output.resolve()}")
+
+
+def setting(ckpt_path: Path, study: Study) -> list[str]:
+    """Say how the study was set up, a line a fact."""
+    training = study.training
+    lines = [
+        f"InfoGAN: `{ckpt_path}`, {study.gan.num_categories} categories, "
+        f"{study.images_per_category} images of each; the classifiers see them as if they were "
+        "real",
+        f"categories named by {study.namer.describe()}",
+        f"data: {type(study.train.data).__name__}, {len(study.train.labels)} training images, of "
+        f"which the labelled are drawn, and {len(study.test.labels)} test images",
+        f"every classifier: {training.num_steps} steps of {training.batch_size} images, no "
+        "selection by accuracy",
     ]
     if (metric := selection_metric(ckpt_path)) is not None:
-        setting.append(
+        lines.append(
             f"caution: this checkpoint was kept for its {metric}, which has seen labels of "
             "held-out images (of the test images in a run without a validation split); "
             "`last.ckpt` is free of that choice"
         )
-    print(f"\n{report.save_table(setting, gan.num_categories)}\n\nMore in {output.resolve()}")
+    return lines
 
 
 def check_at_least(minimum: int, **options: tuple[int, ...]) -> None:

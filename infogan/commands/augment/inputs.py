@@ -9,15 +9,13 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from infogan.callbacks.generation import images_of
 from infogan.commands.augment.steps import LabelledImages
 from infogan.data import told_by
 from infogan.errors import ConfigurationError
 from infogan.latents import CategoricalCode, code_names
 from infogan.modules.infogan import InfoGANModule
 from infogan.modules.loading import load_module
-
-# Images through a network at once: bounds the memory.
-CHUNK_SIZE = 1000
 
 
 def selection_metric(path: Path) -> str | None:
@@ -81,10 +79,9 @@ class CategoricalGAN:
         """Number of values of the code, Z in the paper."""
         return self.module.latents.codes[self.code_index].dim
 
-    @torch.no_grad()
     def generate(self, latent: Tensor) -> Tensor:
         """Return G(z, c) on the CPU, (batch, channels, side, side)."""
-        return torch.cat([self.module.generate(part).cpu() for part in latent.split(CHUNK_SIZE)])
+        return images_of(self.module, latent)
 
     @torch.no_grad()
     def recognize(self, images: Tensor) -> Tensor:

@@ -3,12 +3,14 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
+import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from infogan.commands.augment.inputs import CategoricalGAN, Split
+from infogan.commands.augment.inputs import CategoricalGAN, Split, read_split
 from infogan.commands.augment.naming import Namer
 from infogan.commands.augment.report import Report, Result
 from infogan.commands.augment.steps import (
@@ -59,6 +61,25 @@ class Study:
     namer: Namer
     training: Training
     images_per_category: int
+
+    @classmethod
+    def of(
+        cls,
+        gan: CategoricalGAN,
+        data: pl.LightningDataModule,
+        column: int,
+        namer: Namer,
+        training: Training,
+        images_per_category: int,
+    ) -> Self:
+        """Return the study on a datamodule's images, whose factor in a column is the class."""
+        data.prepare_data()
+        data.setup("fit")
+        data.setup("test")
+        print("Q reads the training and the test images ...", flush=True)
+        train = read_split(data, data.train_dataloader(), column, gan)
+        test = read_split(data, data.test_dataloader(), column, gan)
+        return cls(gan, train, test, namer, training, images_per_category)
 
     def run(self, labels_per_class: Sequence[int], seeds: Sequence[int], report: Report) -> None:
         """Sample, name, train and test; report each result as soon as it is there."""

@@ -3,9 +3,9 @@
 import base64
 from collections.abc import Sequence
 from html import escape
+from pathlib import Path
 
 from infogan.commands.compare.chart import Series, chart, colour, dash
-from infogan.commands.compare.style import STYLE
 from infogan.commands.compare.table import (
     IN_DETAIL,
     Fact,
@@ -19,6 +19,7 @@ from infogan.commands.runs import TESTED, Picture, RunRecord
 from infogan.errors import ConfigurationError
 from infogan.pictures.grids import small_png
 
+STYLE = Path(__file__).with_name("page.css").read_text()
 # Shown when the page opens; the others wait for a click.
 FIRST_CHARTS = (
     "val/code_accuracy",

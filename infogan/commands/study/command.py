@@ -3,6 +3,7 @@
 import fnmatch
 import sys
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal
 
@@ -10,7 +11,7 @@ from infogan.commands.parser import OptionParser, explained
 from infogan.commands.study.cluster import array_script
 from infogan.commands.study.definition import Member, Study, load_study
 from infogan.commands.study.places import places
-from infogan.commands.study.progress import Progress, Screen
+from infogan.commands.study.progress import Screen
 from infogan.commands.study.records import RESULTS, MemberFolder
 from infogan.commands.study.runner import Runner, StudyInterruptedError, look
 from infogan.commands.study.table import Table
@@ -85,11 +86,7 @@ def study(
     Raises:
         ConfigurationError: If the file is wrong, or another process is at work on the study.
     """
-    for name, value in (("jobs", jobs), ("threads", threads)):
-        if value is not None and value < 1:
-            raise ConfigurationError(f"{name} must be at least 1, got {value}")
-    if time_limit is not None and not time_limit > 0:
-        raise ConfigurationError(f"time_limit must be above 0 minutes, got {time_limit}")
+    check_options(jobs, threads, time_limit)
     definition = load_study(file)
     study_dir = save_dir / definition.name
     folders = [MemberFolder(member, study_dir) for member in selected(definition, only)]
@@ -97,30 +94,48 @@ def study(
     if mode == "collect":
         print(f"{table.collect(folders)} rows in {table.path}")
     elif mode == "status":
-        in_order = sorted(folders, key=lambda folder: definition.members.index(folder.member))
-        show_status(look(in_order, table), definition)
+        show_status(folders, table)
     elif mode == "sbatch":
-        missing = [p.folder.member for p in look(folders, table) if p.row is None]
-        if not missing:
-            raise ConfigurationError(f"{definition.path}: every member has a result already")
         options = ["--save_dir", str(save_dir), "--data_dir", str(data_dir)]
-        # Slurm does not make the folder that it is to write its jobs' output to.
-        study_dir.mkdir(parents=True, exist_ok=True)
-        print(
-            array_script(definition, missing, jobs or 1, threads, sbatch_gpu, options, study_dir),
-            end="",
-        )
+        print_script(folders, table, jobs or 1, threads, sbatch_gpu, options)
     else:
+        run(folders, table, mode, jobs, threads, time_limit)
 
-        def runner() -> Runner:
-            at_once, is_again = places(jobs, threads), mode == "rescore"
-            return Runner(table, look(folders, table), at_once, threads, time_limit, is_again)
 
-        if mode == "job":
-            run(runner(), collect=False)
-        else:
-            with Lock(study_dir / "study.lock", f"study {definition.name}"):
-                run(runner(), collect=True)
+def check_options(jobs: int | None, threads: int, time_limit: float | None) -> None:
+    """Refuse numbers with which nothing could run.
+
+    Raises:
+        ConfigurationError: For the first of them.
+    """
+    for name, value in (("jobs", jobs), ("threads", threads)):
+        if value is not None and value < 1:
+            raise ConfigurationError(f"{name} must be at least 1, got {value}")
+    if time_limit is not None and not time_limit > 0:
+        raise ConfigurationError(f"time_limit must be above 0 minutes, got {time_limit}")
+
+
+def print_script(
+    folders: list[MemberFolder],
+    table: Table,
+    jobs: int,
+    threads: int,
+    has_gpu: bool,
+    options: list[str],
+) -> None:
+    """Print a Slurm array script of the members without a result.
+
+    Raises:
+        ConfigurationError: If there are none.
+    """
+    missing = [p.folder.member for p in look(folders, table) if p.row is None]
+    if not missing:
+        raise ConfigurationError(f"{table.study.path}: every member has a result already")
+    # Slurm does not make the folder that it is to write its jobs' output to.
+    study_dir = folders[0].study_dir
+    study_dir.mkdir(parents=True, exist_ok=True)
+    script = array_script(table.study, missing, jobs, threads, has_gpu, options, study_dir)
+    print(script, end="")
 
 
 def selected(definition: Study, only: str) -> list[Member]:
@@ -141,7 +156,24 @@ def selected(definition: Study, only: str) -> list[Member]:
     return [member for member in definition.by_seed() if member.name in chosen]
 
 
-def run(runner: Runner, collect: bool) -> None:
+def run(
+    folders: list[MemberFolder],
+    table: Table,
+    mode: Mode,
+    jobs: int | None,
+    threads: int,
+    time_limit: float | None,
+) -> None:
+    """Run, or score again, as a study that no other process is at, or as one of its jobs."""
+    name = table.study.name
+    lock = Lock(folders[0].study_dir / "study.lock", f"study {name}")
+    with nullcontext() if mode == "job" else lock:
+        at_once, is_again = places(jobs, threads), mode == "rescore"
+        runner = Runner(table, look(folders, table), at_once, threads, time_limit, is_again)
+        run_to_end(runner, collect=mode != "job")
+
+
+def run_to_end(runner: Runner, collect: bool) -> None:
     """Run to the end, say how it went, and leave with 1 if a member has no result."""
     code = 0
     try:
@@ -166,9 +198,11 @@ def run(runner: Runner, collect: bool) -> None:
         sys.exit(code or 1)
 
 
-def show_status(progress: list[Progress], definition: Study) -> None:
-    """Print one line a member."""
-    screen = Screen(definition.name, progress, num_parallel=1)
+def show_status(folders: list[MemberFolder], table: Table) -> None:
+    """Print one line a member, in the order of the table."""
+    in_order = sorted(folders, key=lambda folder: table.study.members.index(folder.member))
+    progress = look(in_order, table)
+    screen = Screen(table.study.name, progress, num_parallel=1)
     for one in progress:
         print(one.line(screen.width))
     print(screen.headline())

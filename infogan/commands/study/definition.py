@@ -1,6 +1,5 @@
 """What a study file says: which members there are, and which commands make them."""
 
-import difflib
 import hashlib
 import itertools
 import json
@@ -13,7 +12,7 @@ from typing import Any
 import yaml
 
 from infogan.errors import ConfigurationError, one_line
-from infogan.files import shipped
+from infogan.files import find_shipped
 
 STUDY_KEYS = ("seeds", "overrides", "variants", "members")
 SETTING_KEYS = ("config", "name", "seeds", "overrides", "variants", "pictures")
@@ -60,7 +59,7 @@ class Member:
         """Return 12 hex digits of the configs' contents and overrides: equal for all seeds."""
         contents = []
         for config in self.configs:
-            content = load_yaml(find_file(config, "configs", "config"))
+            content = load_yaml(find_shipped(config, "configs", "config"))
             # They name the run, and a seed is given apart.
             contents.append({k: v for k, v in content.items() if k not in RESERVED})
         text = json.dumps(canonical([contents, self.overrides]), sort_keys=True, default=str)
@@ -118,24 +117,6 @@ def as_argument(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def find_file(name: str, folder: str, what: str) -> Path:
-    """Return a YAML file's path: as given, else of that name among the shipped ones.
-
-    Raises:
-        ConfigurationError: If there is neither.
-    """
-    own = shipped(folder)
-    places = [Path(name), own / name, own / f"{name}.yaml"]
-    for place in places:
-        if place.is_file():
-            return place
-    known = sorted(path.name for path in own.glob("*.yaml"))
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.3) or known[:3]
-    raise ConfigurationError(
-        f"{what} {name} is neither a file nor in {folder}/, which has {', '.join(close)}"
-    )
-
-
 def load_yaml(path: Path) -> dict[str, Any]:
     """Return the mapping that a YAML file holds.
 
@@ -157,7 +138,7 @@ def load_study(name: str) -> Study:
     Raises:
         ConfigurationError: If it is missing or wrong.
     """
-    path = find_file(name, "studies", "study")
+    path = find_shipped(name, "studies", "study")
     content = load_yaml(path)
     check_keys(content, STUDY_KEYS, f"{path}")
     settings = content.get("members")
