@@ -17,7 +17,7 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-from machine import machine
+from machine import machine, options_of, save
 from pytorch_lightning.profilers import SimpleProfiler
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -101,8 +101,8 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
     return report
 
 
-def as_table(report: dict[str, object]) -> str:
-    """Return the figures as Markdown."""
+def as_table(report: dict[str, object]) -> list[str]:
+    """Return the figures as lines of Markdown."""
     lines = ["| what | figure |", "|---|---|"]
     for name, value in report.items():
         if isinstance(value, int | float):
@@ -110,27 +110,17 @@ def as_table(report: dict[str, object]) -> str:
     shares = report["share of an epoch"]
     assert isinstance(shares, dict)
     seen = {name: value for name, value in shares.items() if value >= 0.0005}
-    lines += [f"| share of an epoch: {name} | {value:.1%} |" for name, value in seen.items()]
-    where = report["machine"]
-    assert isinstance(where, dict)
-    return "\n".join([*lines, "", ", ".join(f"{n} {v}" for n, v in where.items()) + "."]) + "\n"
+    return [*lines, *(f"| share of an epoch: {n} | {value:.1%} |" for n, value in seen.items())]
 
 
 def main() -> None:
     """Measure and write."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options_of(__doc__)
     parser.add_argument("--config", default="infogan_mnist.yaml")
     parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "throughput")
     options = parser.parse_args()
     report = measure(options)
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "around.json").write_text(json.dumps(report, indent=2) + "\n")
-    (options.out / "around.md").write_text(as_table(report))
-    print(as_table(report))
+    save(options.out, "around", report, as_table(report))
 
 
 if __name__ == "__main__":

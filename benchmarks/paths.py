@@ -6,11 +6,7 @@ writes `OUT/paths.csv` and `OUT/paths.png`: the curves laid over one another. Th
 alone.
 """
 
-import argparse
-import csv
-import json
 import multiprocessing
-import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -19,13 +15,14 @@ from itertools import chain, repeat
 from pathlib import Path
 
 import torch
-from machine import machine
+from machine import machine, options_of, save
 from torch import Tensor
 from turns import autocast
 from updates import UPDATES, paper_module
 
 from datamodules import MNISTDataModule
 from infogan.data import DataFactor
+from infogan.files import as_csv, write_file
 from infogan.metrics.codes import CodeScores
 from infogan.modules import InfoGANModule
 from infogan.objectives import mutual_information_lower_bound
@@ -116,34 +113,26 @@ def draw(rows: list[Row], path: Path) -> None:
 
 
 def main() -> None:
-    """Train every kind from every seed, a process of one thread each."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Train every kind from every seed, a process of one thread each, as many at once."""
+    parser = options_of(__doc__, "paths")
     parser.add_argument("--batches", type=int, default=300)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parent / "paths")
     options = parser.parse_args()
     where = machine(threads=1)
     start = time.perf_counter()
     MNISTDataModule().prepare_data()
     runs = [(path, seed) for seed in options.seeds for path in PATHS]
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(options.processes, spawn) as pool:
+    with ProcessPoolExecutor(options.threads, spawn) as pool:
         rows = list(chain(*pool.map(partial(train, num_batches=options.batches), runs)))
-    options.out.mkdir(parents=True, exist_ok=True)
-    with (options.out / "paths.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_file(options.out / "paths.csv", as_csv(rows, list(rows[0])))
     draw(rows, options.out / "paths.png")
     about = {
         "machine": where,
-        "processes": options.processes,
+        "processes": options.threads,
         "minutes": round((time.perf_counter() - start) / 60, 1),
     }
-    (options.out / "paths.json").write_text(json.dumps(about, indent=2) + "\n")
+    save(options.out, "paths", about)
 
 
 if __name__ == "__main__":

@@ -4,14 +4,10 @@ Profiles the bare updates in both precisions and writes the share of each kind o
 `OUT/shares.json` and `OUT/shares.md`.
 """
 
-import argparse
-import json
-import os
 from collections import defaultdict
-from pathlib import Path
 
 import torch
-from machine import machine
+from machine import machine, options_of, save
 from torch.profiler import ProfilerActivity, profile
 from turns import DTYPES, autocast
 from updates import bare_updates, paper_module
@@ -57,26 +53,18 @@ def shares(precision: str, updates: int) -> dict[str, float]:
 
 def main() -> None:
     """Profile and write."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options_of(__doc__)
     parser.add_argument("--updates", type=int, default=20)
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parent / "throughput")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     where = machine(options.threads)
     found = {precision: shares(precision, options.updates) for precision in DTYPES}
-    options.out.mkdir(parents=True, exist_ok=True)
     report = {"machine": where, "updates": options.updates, "shares": found}
-    (options.out / "shares.json").write_text(json.dumps(report, indent=2) + "\n")
     lines = [f"| | {' | '.join(DTYPES)} |", "|---|---|---|"]
     for kind in (*KINDS, REST):
         cells = " | ".join(f"{of_precision[kind]:.0%}" for of_precision in found.values())
         lines.append(f"| {kind} | {cells} |")
-    lines += ["", ", ".join(f"{name} {value}" for name, value in where.items()) + "."]
-    (options.out / "shares.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+    save(options.out, "shares", report, lines)
 
 
 if __name__ == "__main__":

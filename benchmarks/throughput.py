@@ -14,19 +14,19 @@ ranges and ratios within a round to `OUT/SECTION.json` and `OUT/SECTION.md`:
 
 import argparse
 import csv
-import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from machine import machine
+from machine import machine, options_of, save
+from tables import PRECISIONS, Measurement, in_words, step_summary
 from torch.utils.flop_counter import FlopCounterMode
 from turns import MATRIX_SIDE, ROOT, Process
 from updates import bare_updates, paper_module
@@ -35,25 +35,8 @@ from infogan.runtime.precision import native_precision
 
 UPDATES = 10
 BATCH = 128
-PRECISIONS = ("bf16-mixed", "32-true")
 CONFIG = "infogan_mnist_paper.yaml"
 WHOLE_RUN = 40
-
-
-@dataclass
-class Measurement:
-    """What one variant reached.
-
-    Args:
-        rates: Real images a second by round; of matrix products, how many images' updates a second
-            would take as many operations.
-        peak_megabytes: Peak resident memory of a process, the largest of several.
-        seconds_to_first_update: From the start of the process, once.
-    """
-
-    rates: list[float] = field(default_factory=list)
-    peak_megabytes: float = 0.0
-    seconds_to_first_update: float | None = None
 
 
 @dataclass(frozen=True)
@@ -230,59 +213,6 @@ def logged_rate(metrics: Path) -> float:
     return statistics.median(rates)
 
 
-# ---- tables --------------------------------------------------------------------------------------
-
-
-def spread(values: Sequence[float], form: str) -> str:
-    """Return the median and, in brackets, the quarters."""
-    if len(values) < 2:
-        return format(values[0], form)
-    low, median, high = statistics.quantiles(values, n=4, method="inclusive")
-    return f"{median:{form}} ({low:{form}} to {high:{form}})"
-
-
-def in_words(results: dict[str, Measurement], firsts: set[str]) -> list[str]:
-    """Return the section's table as Markdown; ratios are of the same round."""
-    lines = [
-        "| variant | images/s | ratio to | | peak memory in MB | s to the first update |",
-        "|---|---|---|---|---|---|",
-    ]
-    reference = ""
-    for name, result in results.items():
-        if not reference or name in firsts:
-            reference = name
-        pairs = zip(result.rates, results[reference].rates, strict=True)
-        ratio = spread([a / b for a, b in pairs], ".3f")
-        start = result.seconds_to_first_update
-        cells = (
-            name,
-            spread(result.rates, ",.0f"),
-            "" if name == reference else reference,
-            "" if name == reference else ratio,
-            f"{result.peak_megabytes:,.0f}",
-            f"{start:.1f}" if start is not None and not name.startswith("limit") else "",
-        )
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
-
-
-def step_summary(results: dict[str, Measurement]) -> Iterator[str]:
-    """Yield what follows from the section `step`, by precision."""
-    for precision in PRECISIONS:
-        of = {
-            name: results[f"{name}, {precision}"].rates
-            for name in ("fit", "bare updates", "plain updates", "compiled updates")
-        }
-        for one, other in (
-            ("fit", "bare updates"),
-            ("fit", "plain updates"),
-            ("compiled updates", "bare updates"),
-        ):
-            pairs = zip(of[one], of[other], strict=True)
-            ratio = spread([a / b for a, b in pairs], ".3f")
-            yield f"- {precision}: {one} at {ratio} of the rate of {other}"
-
-
 def measure(section: str, options: argparse.Namespace) -> None:
     """Run one section and write its files."""
     start = time.perf_counter()
@@ -298,25 +228,17 @@ def measure(section: str, options: argparse.Namespace) -> None:
         "machine": where,
         "variants": {name: asdict(result) for name, result in results.items()},
     }
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / f"{section}.json").write_text(json.dumps(report, indent=2) + "\n")
     lines = in_words(results, firsts)
     if section == "step":
         lines += ["", *step_summary(results)]
-    lines += ["", ", ".join(f"{name} {value}" for name, value in where.items()) + "."]
-    (options.out / f"{section}.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+    save(options.out, section, report, lines)
 
 
 def main() -> None:
     """Run the sections that are asked for."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options_of(__doc__)
     parser.add_argument("sections", nargs="*", metavar="SECTION", help="all, if none is given")
     parser.add_argument("--rounds", type=int, default=12, help="at most 40")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "throughput")
     options = parser.parse_args()
     known = (*SECTIONS, "processes")
     # MNIST's epoch, in which no validation interrupts the turns, has 468 batches.

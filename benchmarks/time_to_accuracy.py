@@ -6,7 +6,6 @@ where it ends the run, or after so many minutes. Writes `OUT/time_to_accuracy.js
 """
 
 import argparse
-import json
 import math
 import os
 import signal
@@ -17,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from machine import machine
+from machine import machine, options_of, save
 
 from datamodules import MNISTDataModule
 from infogan.commands.runs import ACCURACY, RunRecord
@@ -63,14 +62,10 @@ def train(seed: int, options: argparse.Namespace) -> dict[str, float | int | boo
 
 def main() -> None:
     """Run every seed and write what it took."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options_of(__doc__)
     parser.add_argument("--target", type=float, default=0.95)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--minutes", type=float, default=15.0, help="the most that a run may take")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "throughput")
     options = parser.parse_args()
     MNISTDataModule().prepare_data()
     where = machine(options.threads)
@@ -84,9 +79,7 @@ def main() -> None:
         "runs": runs,
         "median_seconds": median if math.isfinite(median) else None,
     }
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "time_to_accuracy.json").write_text(json.dumps(report, indent=2) + "\n")
-    print(json.dumps(report, indent=2))
+    save(options.out, "time_to_accuracy", report)
 
 
 if __name__ == "__main__":

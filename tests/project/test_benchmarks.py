@@ -49,7 +49,7 @@ def test_a_process_that_fails_says_why(tmp_path: Path) -> None:
 
 
 def test_ratios_are_of_the_same_round() -> None:
-    from throughput import Measurement, in_words
+    from tables import Measurement, in_words
 
     results = {
         "limit": Measurement([100.0, 10.0, 100.0]),
