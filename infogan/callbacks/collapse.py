@@ -13,7 +13,7 @@ from infogan.errors import check_at_least, check_choice
 from infogan.modules.gan import GANModule
 
 
-class Signs(NamedTuple):
+class WindowMeans(NamedTuple):
     """The means over a window by which a collapse is told."""
 
     d_real: float
@@ -143,43 +143,43 @@ class CollapseStopping(StoppingCallback):
             return
         self.probed.append(probe(pl_module, batch, self.num_images))
         if len(self.recorded) == self.recorded.maxlen:
-            for outcome, reason in self.verdicts(self.signs(trainer)):
+            for outcome, reason in self.outcomes(self.window_means(trainer)):
                 act = self.stop if self.action == "stop" else self.warn
                 act(trainer, outcome, reason)
 
-    def signs(self, trainer: pl.Trainer) -> Signs:
+    def window_means(self, trainer: pl.Trainer) -> WindowMeans:
         """Return the means over the window and all ranks."""
         means = [torch.stack(list(values)).mean(dim=0) for values in (self.recorded, self.probed)]
         reduced = trainer.strategy.reduce(torch.cat(means), reduce_op="mean")
         assert isinstance(reduced, Tensor)
-        return Signs(*reduced.tolist())
+        return WindowMeans(*reduced.tolist())
 
-    def verdicts(self, signs: Signs) -> Iterator[tuple[Outcome, str]]:
+    def outcomes(self, means: WindowMeans) -> Iterator[tuple[Outcome, str]]:
         """Yield the outcomes that the signs show, each with its reason."""
         over = f"over {self.recorded.maxlen} batches"
-        d_real, d_fake = signs.d_real, signs.d_fake
+        d_real, d_fake = means.d_real, means.d_fake
         if d_fake < self.ratio_threshold * d_real:
             yield (
                 "discriminator_won",
                 f"d_fake / d_real = {d_fake / d_real:.2g} < {self.ratio_threshold} {over}",
             )
-        elif signs.discriminator_loss < self.loss_threshold:
+        elif means.discriminator_loss < self.loss_threshold:
             yield (
                 "discriminator_won",
-                f"discriminator_loss = {signs.discriminator_loss:.2g} < {self.loss_threshold}"
+                f"discriminator_loss = {means.discriminator_loss:.2g} < {self.loss_threshold}"
                 f" {over}",
             )
         at_chance = max(abs(d_real - 0.5), abs(d_fake - 0.5)) <= self.chance_tolerance
-        if at_chance and signs.gradient_norm < self.gradient_threshold:
+        if at_chance and means.gradient_norm < self.gradient_threshold:
             yield (
                 "discriminator_at_chance",
                 f"d_real = {d_real:.3f}, d_fake = {d_fake:.3f} and the norm of D's gradient by"
-                f" the image = {signs.gradient_norm:.2g} < {self.gradient_threshold} {over}",
+                f" the image = {means.gradient_norm:.2g} < {self.gradient_threshold} {over}",
             )
-        if signs.fake_std < self.diversity_threshold * signs.real_std:
+        if means.fake_std < self.diversity_threshold * means.real_std:
             yield (
                 "mode_collapse",
-                f"std of generated / std of real images = {signs.fake_std / signs.real_std:.2g}"
+                f"std of generated / std of real images = {means.fake_std / means.real_std:.2g}"
                 f" < {self.diversity_threshold} {over}",
             )
 

@@ -21,11 +21,11 @@ from infogan.callbacks.best_metric import BestMetric
 from infogan.callbacks.collapse import CollapseStopping
 from infogan.callbacks.confusion import ConfusionMatrix
 from infogan.callbacks.disentanglement import Disentanglement
-from infogan.callbacks.finite import NonFiniteStopping
 from infogan.callbacks.global_batch import GlobalBatch
 from infogan.callbacks.last_checkpoint import LastCheckpoint
 from infogan.callbacks.logged_config import LoggedConfig
 from infogan.callbacks.morphometrics import Morphometrics
+from infogan.callbacks.nan_stopping import NonFiniteStopping
 from infogan.callbacks.predictions import CodeWriter
 from infogan.callbacks.probe import EncoderProbe
 from infogan.callbacks.progress import LossProgressBar, NetworkSummary, RunSummary
@@ -37,7 +37,7 @@ from infogan.commands.named_checkpoints import (
     NAMES,
     SAVE_DIR,
     named_checkpoint,
-    with_own_config,
+    with_config_of_run,
 )
 from infogan.commands.old_configs import without_old_options
 from infogan.commands.parser import OptionParser, check_groups, explained, with_home
@@ -281,7 +281,7 @@ def run(argv: list[str]) -> None:
         with validation_interval_as_error(), own_settings():
             InfoGANCLI(
                 argv[0],
-                args=with_own_config(argv),
+                args=with_config_of_run(argv),
                 save_config_callback=LoggedConfig,
                 seed_everything_default=0,
                 trainer_defaults=settings,

@@ -74,7 +74,7 @@ def score_of(checkpoint: dict[str, Any]) -> float:
     return -math.inf
 
 
-def with_own_config(argv: list[str]) -> list[str]:
+def with_config_of_run(argv: list[str]) -> list[str]:
     """Use a checkpoint with the config that lies in its run folder, unless one is given.
 
     Args:

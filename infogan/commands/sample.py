@@ -17,7 +17,7 @@ from infogan.commands.outputs import check_new, new_folder
 from infogan.errors import ConfigurationError
 from infogan.files import replacing
 from infogan.latents import LatentCode, LatentSpec, code_names
-from infogan.modules.loading import open_gan
+from infogan.modules.loading import load_gan
 from infogan.seeding import seeded
 
 CodeValue = float | list[float]
@@ -52,7 +52,7 @@ def sample(
     if num_samples < 1:
         raise ConfigurationError(f"num_samples={num_samples} must be at least 1")
     check_new(output)
-    module = open_gan(ckpt_path)
+    module = load_gan(ckpt_path)
     channels = module.image_shape[0]
     if output.suffix != ".npz" and channels not in (1, 3):
         raise ConfigurationError(

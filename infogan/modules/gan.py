@@ -170,7 +170,7 @@ class GANModule(ManualModule, ABC):
             self.update_both(real)
         else:
             self.scalars = dict(self.graph.run(real, key=self.has_instance_noise))
-        self.count_batch()
+        self.advance_global_step()
         self.log_scalars(len(real))
 
     @final

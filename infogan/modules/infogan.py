@@ -114,7 +114,7 @@ class InfoGANModule(GANModule):
 
     def code_loss(self, latent: Tensor, real_features: Tensor, fake_features: Tensor) -> Tensor:
         """Return -lambda L_I(G, Q) for D's update: g = G(z, c)."""
-        return self.information_loss(latent, self.for_trunk(fake_features))
+        return self.information_loss(latent, self.limit_to_receivers(fake_features))
 
     def generator_information_loss(self, latent: Tensor, fake_features: Tensor) -> Tensor | float:
         """Return -lambda L_I(G, Q), if the generator is a receiver, and the terms."""
@@ -125,9 +125,9 @@ class InfoGANModule(GANModule):
 
     def read(self, features: Tensor) -> tuple[Tensor, ...]:
         """Return Q's posterior parameters by code, for the update of D and Q."""
-        return self.recognize_features(self.for_trunk(features))
+        return self.recognize_features(self.limit_to_receivers(features))
 
-    def for_trunk(self, features: Tensor) -> Tensor:
+    def limit_to_receivers(self, features: Tensor) -> Tensor:
         """Cut the gradient into the trunk unless it is a receiver."""
         return features if "trunk" in self.mi_gradient_to else features.detach()
 
@@ -211,7 +211,7 @@ class ThoughtExperimentModule(InfoGANModule):
 
     def code_loss(self, latent: Tensor, real_features: Tensor, fake_features: Tensor) -> Tensor:
         """Return -lambda times the bound on I(c; x), read from the real images."""
-        return self.information_loss(latent, self.for_trunk(real_features))
+        return self.information_loss(latent, self.limit_to_receivers(real_features))
 
     def generator_information_loss(self, latent: Tensor, fake_features: Tensor) -> Tensor | float:
         """Return the terms alone: x does not depend on the generator."""

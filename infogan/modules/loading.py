@@ -16,7 +16,7 @@ from infogan.runtime.checkpoints import CheckpointError, read_checkpoint
 Module = TypeVar("Module", bound=pl.LightningModule)
 
 
-def open_gan(path: Path) -> GANModule:
+def load_gan(path: Path) -> GANModule:
     """Return the GAN in a checkpoint, with or without a Q, in evaluation mode on the CPU.
 
     Raises:

@@ -153,7 +153,7 @@ class ManualModule(pl.LightningModule):
         parameters = (p for group in optimizer.param_groups for p in group["params"])
         clip_grad_norm_(parameters, max_norm * scale)
 
-    def count_batch(self) -> None:
+    def advance_global_step(self) -> None:
         """Advance `trainer.global_step` by one batch, after which all ranks hold the same state."""
         self.average_batch_statistics()
         progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress

@@ -11,7 +11,7 @@ from pytorch_lightning.loggers import CSVLogger
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer
 
-from infogan.callbacks.collapse import CollapseStopping, Signs, probe, rms_std
+from infogan.callbacks.collapse import CollapseStopping, WindowMeans, probe, rms_std
 from infogan.callbacks.stopping import RunStoppedError
 from infogan.runtime.strategies import AlternatingDDPStrategy
 from tests.support.small_gan import (
@@ -23,7 +23,7 @@ from tests.support.small_gan import (
     run_on_two_ranks,
 )
 
-HEALTHY = Signs(
+HEALTHY = WindowMeans(
     d_real=0.7,
     d_fake=0.3,
     discriminator_loss=0.7,
@@ -56,13 +56,13 @@ HEALTHY = Signs(
         ({"fake_std": 0.004}, "mode_collapse", "std of generated / std of real images = 0.016 <"),
         ({"fake_std": 0.006}, None, ""),
         ({"fake_std": 0.0, "real_std": 0.0}, None, ""),
-        (dict.fromkeys(Signs._fields, float("nan")), None, ""),
+        (dict.fromkeys(WindowMeans._fields, float("nan")), None, ""),
     ],
 )
 def test_what_the_signs_mean(signs: dict[str, float], outcome: str | None, reason: str) -> None:
-    verdicts = list(CollapseStopping().verdicts(HEALTHY._replace(**signs)))
-    assert [found for found, _ in verdicts] == ([outcome] if outcome else [])
-    assert all(text.startswith(reason) for _, text in verdicts)
+    outcomes = list(CollapseStopping().outcomes(HEALTHY._replace(**signs)))
+    assert [found for found, _ in outcomes] == ([outcome] if outcome else [])
+    assert all(text.startswith(reason) for _, text in outcomes)
 
 
 @pytest.mark.parametrize(
@@ -75,9 +75,9 @@ def test_what_the_signs_mean(signs: dict[str, float], outcome: str | None, reaso
     ],
 )
 def test_every_sign_can_be_turned_off(threshold: str, signs: dict[str, float]) -> None:
-    assert list(CollapseStopping().verdicts(HEALTHY._replace(**signs)))
+    assert list(CollapseStopping().outcomes(HEALTHY._replace(**signs)))
     off: dict[str, Any] = {threshold: None}
-    assert not list(CollapseStopping(**off).verdicts(HEALTHY._replace(**signs)))
+    assert not list(CollapseStopping(**off).outcomes(HEALTHY._replace(**signs)))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.plugins.precision import MixedPrecision
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from infogan.callbacks.finite import NonFiniteStopping, describe
+from infogan.callbacks.nan_stopping import NonFiniteStopping, describe
 from infogan.callbacks.stopping import RunStoppedError
 from tests.support.small_gan import (
     BAD_STEP,

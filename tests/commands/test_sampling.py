@@ -20,7 +20,7 @@ from infogan.commands.sample import code_values, draw_latents, sample
 from infogan.errors import ConfigurationError
 from infogan.latents import BernoulliCode, CategoricalCode, LatentSpec, NormalCode, UniformCode
 from infogan.modules import GANModule, VanillaGANModule
-from infogan.modules.loading import open_gan
+from infogan.modules.loading import load_gan
 from tests.conftest import Outcome
 from tests.support.small_gan import gan
 from tests.support.stripes import save_checkpoint
@@ -210,8 +210,8 @@ def test_a_gan_without_codes_samples_noise_alone(save: Save, tmp_path: Path) -> 
 
 
 def test_a_checkpoint_opens_as_what_it_is(build: Build, save: Save, tmp_path: Path) -> None:
-    assert isinstance(open_gan(save(gan(noise_distribution="normal"))), VanillaGANModule)
-    module = open_gan(save(build()))
+    assert isinstance(load_gan(save(gan(noise_distribution="normal"))), VanillaGANModule)
+    module = load_gan(save(build()))
     assert not module.training
     assert torch.equal(
         module.state_dict()["generator.dense.0.weight"],
@@ -219,7 +219,7 @@ def test_a_checkpoint_opens_as_what_it_is(build: Build, save: Save, tmp_path: Pa
     )
     for path, words in ((tmp_path / "missing.ckpt", "is not a file"), (Path(__file__), "another")):
         with pytest.raises(ConfigurationError, match=f"ckpt_path={path}.*{words}"):
-            open_gan(path)
+            load_gan(path)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from datamodules.base import ImageDataModule
 from datamodules.factors import Factor
 from datamodules.loader import TensorSource
 from infogan.callbacks.collapse import CollapseStopping
-from infogan.callbacks.finite import NonFiniteStopping
+from infogan.callbacks.nan_stopping import NonFiniteStopping
 from infogan.callbacks.stopping import RunStoppedError
 from infogan.differentiable_augmentation import RandomAffine
 from infogan.latents import CategoricalCode, UniformCode

@@ -7,7 +7,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from infogan.callbacks.finite import NonFiniteStopping
+from infogan.callbacks.nan_stopping import NonFiniteStopping
 from infogan.errors import ConfigurationError
 from infogan.modules.update_graph import reason_against_graph
 from tests.conftest import GradientRecorder, Loader

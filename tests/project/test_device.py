@@ -14,9 +14,9 @@ from datamodules import BasicPropDataModule
 from infogan.callbacks.collapse import CollapseStopping
 from infogan.callbacks.confusion import ConfusionMatrix
 from infogan.callbacks.disentanglement import Disentanglement
-from infogan.callbacks.finite import NonFiniteStopping
 from infogan.callbacks.global_batch import GlobalBatch
 from infogan.callbacks.last_checkpoint import LastCheckpoint
+from infogan.callbacks.nan_stopping import NonFiniteStopping
 from infogan.callbacks.predictions import CodeWriter
 from infogan.callbacks.probe import EncoderProbe
 from infogan.callbacks.progress import LossProgressBar, RunSummary

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from infogan.callbacks.collapse import CollapseStopping
-from infogan.callbacks.finite import NonFiniteStopping
+from infogan.callbacks.nan_stopping import NonFiniteStopping
 from infogan.callbacks.stopping import RunStoppedError
 from infogan.latents import CategoricalCode
 from infogan.modules.gan import GANModule, VanillaGANModule

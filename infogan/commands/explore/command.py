@@ -17,12 +17,12 @@ import yaml
 from infogan.callbacks.morphometrics import can_be_measured, of_samples
 from infogan.commands.explore.held_out import load_held_out
 from infogan.commands.explore.studio import Studio
-from infogan.commands.named_checkpoints import with_own_config
+from infogan.commands.named_checkpoints import with_config_of_run
 from infogan.data import told_by
 from infogan.errors import ConfigurationError
 from infogan.metrics.morphometrics import captions
 from infogan.modules import GANModule
-from infogan.modules.loading import open_gan
+from infogan.modules.loading import load_gan
 
 # Samples that tell what each continuous code sets: a second on one core.
 NUM_MEASURED = 300
@@ -57,7 +57,7 @@ def explore(
         raise ConfigurationError(
             "explore needs Gradio, which is not installed: pip install -e '.[explore]'"
         )
-    module = open_gan(ckpt_path)
+    module = load_gan(ckpt_path)
     held_out = None if data is None else load_held_out(data, module)
     if can_be_measured(told_by(data), module):
         correlations = of_samples(module, NUM_MEASURED)
@@ -91,7 +91,7 @@ def data_of_run(argv: list[str]) -> dict[str, Any]:
     Raises:
         ConfigurationError: If the folder's config.yaml cannot be read.
     """
-    own = with_own_config(argv)
+    own = with_config_of_run(argv)
     if own == argv:
         return {}
     path = Path(own[2])

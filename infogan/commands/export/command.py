@@ -9,7 +9,7 @@ from infogan.commands.export.description import describe
 from infogan.commands.outputs import check_new, new_folder
 from infogan.errors import ConfigurationError
 from infogan.modules import GANModule, InfoGANModule
-from infogan.modules.loading import open_gan
+from infogan.modules.loading import load_gan
 
 Format = Literal["onnx", "safetensors"]
 
@@ -42,7 +42,7 @@ def export(
     """
     check_installed(formats)
     check_new(output)
-    module = open_gan(ckpt_path)
+    module = load_gan(ckpt_path)
     description = describe(module, ckpt_path)
     lines = []
     with new_folder(output) as folder:

@@ -16,7 +16,7 @@ from infogan.commands.explore.studio import Studio
 from infogan.errors import ConfigurationError
 from infogan.latents import BernoulliCode, CategoricalCode, LatentCode, NormalCode, UniformCode
 from infogan.modules import GANModule, InfoGANModule, VanillaGANModule
-from infogan.modules.loading import open_gan
+from infogan.modules.loading import load_gan
 from tests.conftest import Outcome
 from tests.support.stripes import brightness, save_checkpoint, stripe_data
 
@@ -90,7 +90,7 @@ def test_a_checkpoint_from_python_opens_as_what_it_is(
 ) -> None:
     module = build(kind, codes=codes, image_channels=3)
     path = save_checkpoint(module, trainer(), tmp_path / "saved.ckpt")
-    opened = open_gan(path)
+    opened = load_gan(path)
     assert type(opened) is kind and not opened.training
     latent = module.latents.sample(2)
     torch.testing.assert_close(opened.generate(latent), module.eval().generate(latent))

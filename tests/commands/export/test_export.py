@@ -187,7 +187,7 @@ def test_a_network_that_onnx_has_not_is_refused_and_nothing_left(
         module.generator = Branching()
         return module
 
-    monkeypatch.setattr("infogan.commands.export.command.open_gan", opened)
+    monkeypatch.setattr("infogan.commands.export.command.load_gan", opened)
     with pytest.raises(ConfigurationError, match="generator.onnx cannot be written") as caught:
         export(checkpoint, tmp_path / "out")
     assert "\n" not in str(caught.value)
