@@ -15,6 +15,9 @@ from infogan.errors import ConfigurationError
 # The folder that the package lies in: a checkout, or the one of installed packages.
 ROOT = Path(__file__).resolve().parent.parent
 
+# What to try first of the shipped files, where no name is near.
+FIRST = {"configs": "infogan_mnist", "studies": "paper_table"}
+
 Row = dict[str, str]
 
 
@@ -42,10 +45,11 @@ def find_shipped(name: str, folder: str, what: str) -> Path:
     for place in (Path(name), own / name, own / f"{name}.yaml"):
         if place.is_file():
             return place
-    known = sorted(path.name for path in own.glob("*.yaml"))
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.3) or known[:3]
+    known = [path.stem for path in own.glob("*.yaml")]
+    close = difflib.get_close_matches(Path(name).stem, known) or [FIRST[folder]]
     raise ConfigurationError(
-        f"{what} {name} is neither a file nor in {folder}/, which has {', '.join(close)}"
+        f"{what} {name} is neither a file nor in {folder}/, which has "
+        f"{', '.join(f'{stem}.yaml' for stem in close)} and {len(known) - len(close)} more"
     )
 
 
