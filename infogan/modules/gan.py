@@ -9,7 +9,6 @@ from typing import Literal, final
 import torch
 from pytorch_lightning.cli import OptimizerCallable
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from infogan.data import Evaluated, data_of
 from infogan.differentiable_augmentation import DifferentiableAugmentation
@@ -61,6 +60,9 @@ class GANModule(ManualModule, ABC):
         ValueError: If an option is out of range.
     """
 
+    graph: UpdateGraph | None = None
+    noise_std: Tensor
+
     def __init__(
         self,
         codes: list[LatentCode],
@@ -94,7 +96,7 @@ class GANModule(ManualModule, ABC):
             num_generator_updates=(num_generator_updates, 1),
         )
         check_choice(generator_loss=(generator_loss, GENERATOR_LOSSES))
-        # Where there are categories and classes; and what Morphometrics says of continuous codes.
+        # Of categories against classes; and what Morphometrics says of continuous codes.
         self.code_scores: CodeScores | None = None
         self.code_captions: dict[str, str] = {}
         self.latents = LatentSpec(noise_dim, tuple(codes), noise_distribution)
@@ -111,13 +113,11 @@ class GANModule(ManualModule, ABC):
         self.num_discriminator_updates = num_discriminator_updates
         self.num_generator_updates = num_generator_updates
         self.cuda_graph = cuda_graph
-        self.graph: UpdateGraph | None = None
         sizes = {"image_channels": image_channels, "image_size": image_size, "noise_dim": noise_dim}
         with names_sizes(**sizes, codes=[code.dim for code in codes]):
             self.generator: nn.Module = self.networks.generator(self.latents.dim, self.image_shape)
             self.discriminator: Discriminator = self.networks.discriminator(self.image_shape)
         # A tensor, since a captured graph would keep a number of the batch it was captured in.
-        self.noise_std: Tensor
         self.register_buffer("noise_std", torch.tensor(float(instance_noise_std)), persistent=False)
         self.has_instance_noise = instance_noise_std > 0
         # For speed alone: convolutions then need no copy in another order of the pixels.
@@ -195,8 +195,7 @@ class GANModule(ManualModule, ABC):
         # Detached, so that the penalty's gradient does not stay on the loader's own tensor.
         real = self.perturb(real).detach().requires_grad_(self.r1_weight > 0)
         seen = [real, self.perturb(fake), *(self.perturb(view.images) for view in views)]
-        features = self.discriminator.trunk(*seen)
-        real_features, fake_features, *view_features = features
+        real_features, fake_features, *view_features = self.discriminator.trunk(*seen)
         logits = self.discriminator.logits(torch.cat([real_features, fake_features]))
         real_logits, fake_logits = logits.split(len(real))
         adversarial = discriminator_loss(real_logits, fake_logits, self.label_smoothing)
@@ -232,12 +231,10 @@ class GANModule(ManualModule, ABC):
     # ---- manual optimization -------------------------------------------------------------------
 
     @final
-    def configure_optimizers(self) -> list[Optimizer]:
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Return D's optimizer (with Q's parameters), then G's."""
-        return [
-            self.discriminator_optimizer(self.discriminator_parameters()),
-            self.generator_optimizer(self.generator.parameters()),
-        ]
+        of_discriminator = self.discriminator_optimizer(self.discriminator_parameters())
+        return [of_discriminator, self.generator_optimizer(self.generator.parameters())]
 
     def on_fit_start(self) -> None:
         """Fix the run's seed and check that the data fits the networks."""
@@ -270,8 +267,7 @@ class GANModule(ManualModule, ABC):
 
     def delivered(self, batch: Tensor | Sequence[Tensor], batch_idx: int) -> tuple[Tensor, Tensor]:
         """Return the images and factors of a loader's batch; the first one of many is checked."""
-        checked = self.image_shape if batch_idx == 0 else None
-        images, factors = images_and_factors(batch, checked)
+        images, factors = images_and_factors(batch, self.image_shape if batch_idx == 0 else None)
         return images.to(self.dtype), factors
 
     def evaluate(self, stage: str, images: Tensor, factors: Tensor) -> Evaluated:
@@ -287,9 +283,7 @@ class GANModule(ManualModule, ABC):
         """Return G(z, c): images (batch, channels, side, side) in [0, 1]."""
         return self.generator(latent.to(self.device).to(self.dtype))
 
-    def forward(self, latent: Tensor) -> Tensor:
-        """Return G(z, c), as `generate`."""
-        return self.generate(latent)
+    forward = generate
 
 
 class VanillaGANModule(GANModule):

@@ -16,7 +16,7 @@ import torch
 import yaml
 
 from infogan.modules import ClusteringInfoGANModule
-from infogan.modules.loading import open_gan
+from infogan.modules.loading import load_gan
 from infogan.terms import Clustering
 from tests import ROOT
 from tests.conftest import Outcome
@@ -39,7 +39,7 @@ def old(command: Command) -> Iterator[Command]:
 
 def test_it_draws_and_reads_as_it_did(old: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(Path.cwd()))
-    module = open_gan(LAST)
+    module = load_gan(LAST)
     assert isinstance(module, ClusteringInfoGANModule)
     assert module.terms == (Clustering(0.3, 2.0),)
     latent = torch.linspace(-1, 1, 3 * module.latents.dim).reshape(3, -1)
