@@ -11,6 +11,8 @@ from pytorch_lightning.trainer import Trainer
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 
 from infogan.data import data_of
+from infogan.errors import ConfigurationError
+from infogan.files import write_file
 from infogan.version import code_version
 
 NOT_SETTINGS = {"ckpt_path", "config", "name", "save_dir", "group", "wandb"}
@@ -26,11 +28,24 @@ class LoggedConfig(SaveConfigCallback):
         self.before = yaml.safe_load(before.read_text()) if path and before.is_file() else {}
         if stage != "predict":  # which scores nothing
             say_if_other_split(self.before, data_of(trainer).datamodule)
+        # Lightning writes it in place: a kill leaves it empty, beside the checkpoints of a run.
+        self.save_to_log_dir = False
+        self.path = Path(trainer.log_dir or ".") / self.config_filename
         super().setup(trainer, pl_module, stage)
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Give the parsed config, the code's version and the data's fingerprint to the loggers."""
-        config = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+        """Write the config; give it, with the versions of code and data, to the loggers.
+
+        Raises:
+            ConfigurationError: If the folder is another run's.
+        """
+        if self.path.is_file() and not self.overwrite:
+            raise ConfigurationError(
+                f"{self.path} is there already, of another run; give another --name or --save_dir"
+            )
+        text = self.parser.dump(self.config, skip_none=False)
+        write_file(self.path, text)
+        config = yaml.safe_load(text)
         data = data_of(trainer)
         facts = {
             **config,

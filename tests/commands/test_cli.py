@@ -185,6 +185,16 @@ def test_a_checkpoint_is_scored_and_read_without_its_yaml(command: Command) -> N
     assert module.latents.dim == 74
 
 
+def test_a_folder_of_another_run_is_refused(command: Command) -> None:
+    logger = "--trainer.logger={class_path: RunFolder, init_args: {version: 0}}"
+    assert command(*FIT, logger).code == 0
+    before = (RUN / "config.yaml").read_text()
+    outcome = command(*FIT, logger, "--seed_everything=3")
+    assert outcome.code == 2 and len(outcome.errors) == 1
+    assert f"{RUN}/config.yaml is there already, of another run" in outcome.errors[0]
+    assert (RUN / "config.yaml").read_text() == before
+
+
 def test_the_program_is_called_as_it_was_typed(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
