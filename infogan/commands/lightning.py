@@ -1,6 +1,5 @@
 """The Lightning command line: configs found by name, clear errors, runs that can go on."""
 
-import signal
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -277,21 +276,14 @@ def run(argv: list[str]) -> None:
         {"class_path": "infogan.loggers.WandbRun"},
     ]
     settings = {"logger": loggers, "log_every_n_steps": 10, "num_sanity_val_steps": 0, "devices": 1}
-    try:
-        with validation_interval_as_error(), own_settings():
-            InfoGANCLI(
-                argv[0],
-                args=with_config_of_run(argv),
-                save_config_callback=LoggedConfig,
-                seed_everything_default=0,
-                trainer_defaults=settings,
-                parser_kwargs={"exit_on_error": False, "prog": program()},
-                auto_configure_optimizers=False,
-                parser_class=LightningOptionParser,
-            )
-    except SystemExit as leaving:
-        # Before the training, Lightning makes an exit of its own of Ctrl-C, which it then ignores.
-        if isinstance(leaving.__context__, KeyboardInterrupt):
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            raise KeyboardInterrupt from leaving
-        raise
+    with validation_interval_as_error(), own_settings():
+        InfoGANCLI(
+            argv[0],
+            args=with_config_of_run(argv),
+            save_config_callback=LoggedConfig,
+            seed_everything_default=0,
+            trainer_defaults=settings,
+            parser_kwargs={"exit_on_error": False, "prog": program()},
+            auto_configure_optimizers=False,
+            parser_class=LightningOptionParser,
+        )

@@ -15,6 +15,7 @@ from typing import NoReturn
 from infogan import __version__
 from infogan.errors import ConfigurationError
 from infogan.runtime.found import left_as_found
+from infogan.runtime.signals import end_at_sigterm
 from infogan.version import program
 
 
@@ -142,6 +143,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     argv = [with_home(argument) for argument in argv]
     with left_as_found():
+        end_at_sigterm()
         find_own_classes()
         return run(lambda: VERBS[parser.parse_known_args(argv[:1])[0].verb][0](argv))
 
@@ -166,7 +168,11 @@ def run(action: Callable[[], None]) -> int:
     quiet_third_parties()
     try:
         action()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as leaving:
+        # A trainer makes an exit of its own of Ctrl-C, which it then ignores.
+        is_ctrl_c = isinstance(leaving, KeyboardInterrupt)
+        if not is_ctrl_c and not isinstance(leaving.__context__, KeyboardInterrupt):
+            raise
         print("error: interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
     except Exception as error:

@@ -8,6 +8,7 @@ import threading
 import time
 from functools import cache
 from types import FrameType
+from typing import NoReturn
 
 # Slurm and torchrun end a process by SIGTERM, a person by Ctrl-C, which is SIGINT; SIGUSR1 is what
 # an sbatch script asks for in time.
@@ -113,3 +114,17 @@ def ignore_usr1() -> None:
     """Ignore SIGUSR1, which would end the program, until training takes it over."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+
+
+def end_at_sigterm() -> None:
+    """End the program at SIGTERM outside of a training, which takes it over.
+
+    Lightning would let a test go on, or end it between two batches with the exit code of success.
+    """
+
+    def end(signum: int, frame: FrameType | None) -> NoReturn:
+        print(f"error: ended by {signal.Signals(signum).name}", file=sys.stderr, flush=True)
+        sys.exit(128 + signum)
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, end)

@@ -19,7 +19,9 @@ from pytorch_lightning.plugins.environments import LightningEnvironment, SLURMEn
 from infogan.callbacks import last_checkpoint
 from infogan.callbacks.collapse import CollapseStopping
 from infogan.callbacks.last_checkpoint import LastCheckpoint
+from infogan.callbacks.progress import RunSummary
 from infogan.callbacks.stopping import RunStoppedError
+from infogan.commands import main as cli
 from infogan.commands.lightning import InfoGANCLI
 from infogan.errors import ConfigurationError
 from infogan.loggers.wandb_run import WandbRun
@@ -33,7 +35,7 @@ from infogan.runtime.signals import (
 )
 from infogan.runtime.slurm import requeue, slurm_job
 from tests import ROOT
-from tests.conftest import TINY, Outcome
+from tests.conftest import TINY, TINY_TEST, Outcome
 from tests.support.resumable import (
     BATCHES_AN_EPOCH,
     Result,
@@ -202,6 +204,52 @@ def test_ctrl_c_before_the_training_is_one_line(
     outcome = command("fit", "--config", "infogan_mnist.yaml", *TINY)
     assert outcome.code == 130 and outcome.errors == ["error: interrupted"]
     assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+
+
+def test_an_exit_that_a_trainer_makes_of_ctrl_c_is_one() -> None:
+    def leave() -> None:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            sys.exit(1)
+
+    assert cli.run(leave) == 130
+    with pytest.raises(SystemExit):
+        cli.run(sys.exit)
+
+
+@pytest.mark.parametrize(
+    ("verb", "hook"),
+    [
+        ("test", "on_test_start"),
+        ("test", "on_test_batch_end"),
+        ("validate", "on_validation_batch_end"),
+        ("predict", "on_predict_batch_end"),
+        ("fit", "on_fit_start"),
+    ],
+)
+def test_sigterm_outside_a_training_ends_the_program(
+    command: Command, monkeypatch: pytest.MonkeyPatch, verb: str, hook: str
+) -> None:
+    """Lightning would go on, or leave between two batches as if all were done."""
+    handler = signal.getsignal(signal.SIGTERM)
+    fit = ("fit", "--config", "infogan_mnist.yaml", *TINY)
+    assert command(*fit).code == 0
+    calls = []
+
+    def press(*_: Any, **__: Any) -> None:
+        calls.append(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(RunSummary, hook, press)
+    resumed = ("--name=infogan_mnist", "--ckpt_path=last")
+    options = ("--trainer.limit_predict_batches=2", *TINY_TEST)
+    arguments = fit if verb == "fit" else (verb, *resumed, *options)
+    outcome = command(*arguments)
+    assert outcome.code == 143 and outcome.errors == ["error: ended by SIGTERM"], outcome.err
+    assert len(calls) == 1
+    assert not list(Path().glob(f"runs/infogan_mnist/{verb}/*/metrics.csv"))
+    assert signal.getsignal(signal.SIGTERM) == handler
 
 
 def test_a_forked_helper_does_not_take_the_signal_for_its_own() -> None:
