@@ -49,12 +49,16 @@ fast_test: str | None = None
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that run whole verbs `integration`, and all that have no tier `fast`."""
+    """Mark the tests that run whole verbs `integration`, and all that have no tier `fast`.
+
+    The fast ones come last: a process that has pretended to have a card can fork no ranks.
+    """
     for item in items:
         if "run_main" in getattr(item, "fixturenames", ()):
             item.add_marker("integration")
         if not any(item.get_closest_marker(tier) for tier in TIERS):
             item.add_marker("fast")
+    items.sort(key=lambda item: item.get_closest_marker("fast") is not None)
 
 
 def forbid_processes(event: str, details: tuple[Any, ...]) -> None:
