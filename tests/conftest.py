@@ -1,5 +1,6 @@
 """Shared fixtures: tiny modules, an in-memory loader, and shapes checked at run time."""
 
+import gc
 import os
 import shutil
 import sys
@@ -61,6 +62,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("fast") is not None)
 
 
+def pytest_collection_finish() -> None:
+    """Spare what is imported by now from the search for garbage."""
+    gc.collect()
+    gc.freeze()
+
+
 def forbid_processes(event: str, details: tuple[Any, ...]) -> None:
     """Refuse to fork or to start a Python process in a test of the fast tier."""
     is_python = event == "subprocess.Popen" and sys.executable in map(str, details[1])
@@ -77,6 +84,9 @@ def tier(request: pytest.FixtureRequest) -> Iterator[None]:
     global fast_test
     fast_test = request.node.nodeid if request.node.get_closest_marker("fast") else None
     yield
+    # A trainer and its networks point at one another, and Python would let hundreds of MB pile up.
+    if fast_test is None:
+        gc.collect()
     fast_test = None
 
 
