@@ -66,8 +66,11 @@ def test_it_resumes_by_its_own_config(old: Command) -> None:
     assert saved["hyper_parameters"]["clustering_weight"] == 0.3
 
 
-def test_it_is_compared_with_a_run_of_today(old: Command, trained: Callable[..., Path]) -> None:
+def test_it_is_compared_with_a_run_of_today(
+    old: Command, trained: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     trained()
+    monkeypatch.setenv("COLUMNS", "200")  # on a narrow terminal each run has a table of its own
     outcome = old("compare", "old", "infogan_mnist", "--out=null")
     assert outcome.code == 0, outcome.err
     assert re.search(r"^outcome +finished +finished$", outcome.out, re.MULTILINE)
