@@ -156,7 +156,7 @@ def parallelogram(
     before = of_columns.cumsum(axis=1)[:, :width]
     above = gray.sum(axis=2).cumsum(axis=1) - gray.sum(axis=2)
     mass = gray.sum(axis=(1, 2))[:, None]
-    return tuple(_spread(part / mass) for part in (before, above))  # type: ignore[return-value]
+    return _spread(before / mass), _spread(above / mass)
 
 
 def _spread(distributions: np.ndarray) -> np.ndarray:
